@@ -1,0 +1,40 @@
+package hook
+
+import "time"
+
+// Connection leads the events of a source to a destination.
+type Connection struct {
+	ID          ConnectionID  `json:"id"`
+	Project     ProjectID     `json:"project"`
+	Name        string        `json:"name"` // unique in the project
+	Source      SourceID      `json:"source"`
+	Destination DestinationID `json:"destination"`
+	Version     int64         `json:"version"`
+	CreatedAt   time.Time     `json:"createdAt"`
+	UpdatedAt   time.Time     `json:"updatedAt"`
+	ConnectionSpec
+}
+
+// ConnectionSpec is what a person sets on a connection besides its two ends.
+type ConnectionSpec struct {
+	Types    []string    `json:"types,omitempty"`  // patterns of event types, "*" matching any run; empty: every type
+	Filter   string      `json:"filter,omitempty"` // CEL over data, event, headers; empty: every event
+	Retry    RetryPolicy `json:"retry,omitzero"`
+	Order    *Order      `json:"order,omitempty"`
+	Disabled bool        `json:"disabled,omitempty"` // matches nothing
+	Paused   bool        `json:"paused,omitempty"`   // matches, and holds its deliveries
+}
+
+// Order asks for deliveries one at a time per key.
+type Order struct {
+	Key   string `json:"key"`             // CEL, as in Filter, to the key's text
+	Stuck string `json:"stuck,omitempty"` // when the head fails: block (default), "skip after N", park
+}
+
+// RetryPolicy says when a failed delivery is tried again. The zero value is the
+// schedule that the Standard Webhooks specification suggests.
+type RetryPolicy struct {
+	Schedule []Duration `json:"schedule,omitempty"` // waits before the 2nd, 3rd, … attempt
+	Off      bool       `json:"off,omitempty"`      // one attempt only
+	Jitter   *float64   `json:"jitter,omitempty"`   // share of each wait that is random, 0 to 1; default 0.2
+}

@@ -1,0 +1,17 @@
+package hook
+
+// Verify says how a request proves where it comes from: exactly one scheme. It is
+// data, shared by provider profiles, flow files, the API and the store; package
+// signature compiles it.
+type Verify struct {
+	None     bool         `json:"none,omitempty"`     // nothing is checked
+	Standard *StandardKey `json:"standard,omitempty"` // Standard Webhooks 1.0.0, v1 and v1a
+	Token    *TokenRule   `json:"token,omitempty"`    // a shared token, compared
+	Basic    *BasicRule   `json:"basic,omitempty"`    // HTTP Basic
+	HMAC     *HMACRule    `json:"hmac,omitempty"`     // a keyed hash of the request
+	Public   *PublicRule  `json:"public,omitempty"`   // a public-key signature of the request
+	JWT      *JWTRule     `json:"jwt,omitempty"`      // a signed token in a header
+	MTLS     *MTLSRule    `json:"mtls,omitempty"`     // the sender's client certificate
+	Code     string       `json:"code,omitempty"`     // a verifier that needs code, by name: "paypal", "sns", …
+	IPs      []string     `json:"ips,omitempty"`      // allowed CIDRs; may stand alone or beside one scheme
+}

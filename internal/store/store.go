@@ -1,0 +1,266 @@
+// Package store is the contract of Malote's storage: small capabilities, each with
+// what it promises, that a backend implements together. It holds no SQL.
+//
+// The promises that all methods share: an error is a *hook.Error where a person
+// could have caused it (not found, conflict, unavailable); times are UTC and exact
+// to the millisecond; empty lists are nil; every read and write is confined to the
+// project given, and what belongs to another project is "not found". Package
+// storetest holds a backend to all of it.
+package store
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"malote.dev/malote/internal/hook"
+	"malote.dev/malote/internal/page"
+)
+
+// Errors that callers tell apart.
+var (
+	// ErrFull means that nothing can be stored now: the disk is full or fails. It is
+	// wrapped in a hook.KindUnavailable error.
+	ErrFull = errors.New("the storage takes no more data")
+	// ErrNewer means that the data was written by a newer version of the program.
+	ErrNewer = errors.New("the database was written by a newer version of malote")
+	// ErrLocked means that another process uses the data.
+	ErrLocked = errors.New("another malote process uses this data folder")
+)
+
+// Store is all capabilities of a backend.
+type Store interface {
+	Projects() Table[hook.Project]
+	Sources() Table[hook.Source]
+	Destinations() Table[hook.Destination]
+	Connections() Table[hook.Connection]
+	Catalogue
+	Tokens
+	Accepter
+	Queue
+	Log
+	Refusals
+	Numbers
+	Upkeep
+}
+
+// Table keeps one kind of noun of the catalogue. A ref is the noun's id or its name.
+type Table[T any] interface {
+	// Create stores a new noun, whose ID, Version, CreatedAt and UpdatedAt it fills.
+	// A name that exists in the project is a conflict.
+	Create(ctx context.Context, item *T) error
+	// Get returns one noun by id or name. For projects, project is ignored.
+	Get(ctx context.Context, project hook.ProjectID, ref string) (T, error)
+	// List returns the nouns of a project in the order of their ids.
+	List(ctx context.Context, project hook.ProjectID, req page.Request) (page.Page[T], error)
+	// Update replaces a noun when its Version is still the stored one, and fills the
+	// new Version and UpdatedAt. Another version is a conflict and changes nothing.
+	Update(ctx context.Context, item *T) error
+	// Delete removes a noun. Deleting a source or destination that a connection uses
+	// is a conflict that names the connections. Deliveries under way of a deleted
+	// connection are canceled with a reason.
+	Delete(ctx context.Context, project hook.ProjectID, ref string) error
+}
+
+// Catalogue reads and changes what people set up as a whole.
+type Catalogue interface {
+	// Catalogue returns everything of all projects, consistent in itself.
+	Catalogue(ctx context.Context) (hook.Catalogue, error)
+	// Apply makes all changes, or none, in the order given.
+	Apply(ctx context.Context, project hook.ProjectID, changes []hook.Change) error
+}
+
+// Tokens keeps API tokens.
+type Tokens interface {
+	CreateToken(ctx context.Context, token *hook.Token) error
+	// TokenByHash returns the token with this hash; not found when there is none. An
+	// expired token is returned: whoever asks judges.
+	TokenByHash(ctx context.Context, hash [32]byte) (hook.Token, error)
+	ListTokens(ctx context.Context, project hook.ProjectID, req page.Request) (page.Page[hook.Token], error)
+	DeleteToken(ctx context.Context, project hook.ProjectID, ref string) error
+	// TouchToken notes the use of a token, to the minute, at its leisure.
+	TouchToken(id hook.TokenID, now time.Time)
+}
+
+// Accepter makes events durable.
+type Accepter interface {
+	// Accept stores an event and its deliveries in one commit, shared with whatever
+	// else waits, and returns after that commit is on disk. A target that is Deferred
+	// or Held gets a delivery row at once; the others are the caller's to attempt, and
+	// get theirs from Settle, or from Reclaim after a crash. When Dedupe was seen
+	// within its window, also by a request that waits for the same commit, nothing but
+	// the duplicate's count is stored and the receipt names the first event.
+	//
+	// It fails with ErrFull, or with ctx's error while it still waited for its turn; in
+	// both cases nothing was stored.
+	Accept(ctx context.Context, acceptance *hook.Acceptance) (hook.Receipt, error)
+}
+
+// Queue is the life of deliveries after acceptance.
+type Queue interface {
+	// Claim takes up to limit due deliveries of a destination, the longest due first,
+	// marks them as sending under a lease until the given time, and returns them with
+	// their events.
+	Claim(ctx context.Context, claim Claim) ([]*hook.Job, error)
+	// Settle hands over the result of an attempt, or a change of state without one. It
+	// returns at once, or as soon as the writer has room; done, if not nil, is called
+	// after the commit. A settlement is never dropped: while the disk takes nothing it
+	// waits, and it is lost only with the process, when Reclaim makes the delivery due
+	// again.
+	Settle(settlement hook.Settlement, done func(error))
+	// Renew moves the leases of an owner on the given deliveries.
+	Renew(ctx context.Context, owner string, deliveries []hook.DeliveryID, until time.Time) error
+	// Due returns, for each destination that has pending deliveries, when the first is
+	// due.
+	Due(ctx context.Context) ([]Due, error)
+	// Reclaim makes due again what a lost process had in hand: deliveries whose lease
+	// is over and accepted deliveries without a row. It returns how many.
+	Reclaim(ctx context.Context, now time.Time) (int, error)
+	// Retry makes failed, canceled, held or succeeded deliveries due now; the next
+	// attempt is manual. It returns how many of them changed.
+	Retry(ctx context.Context, project hook.ProjectID, deliveries []hook.DeliveryID, now time.Time) (int, error)
+	// Cancel ends pending and held deliveries with a reason.
+	Cancel(ctx context.Context, project hook.ProjectID, deliveries []hook.DeliveryID, reason string) (int, error)
+	// Hold turns the pending deliveries that where selects into held ones; Release does
+	// the opposite. They work in steps, so that a large backlog delays nobody.
+	Hold(ctx context.Context, where Scope, reason string) (int, error)
+	Release(ctx context.Context, where Scope, now time.Time) (int, error)
+}
+
+// Claim says which deliveries to claim.
+type Claim struct {
+	Destination hook.DestinationID
+	Owner       string    // of the lease
+	Until       time.Time // end of the lease
+	Now         time.Time
+	Limit       int
+}
+
+// Due is a destination with waiting deliveries.
+type Due struct {
+	Destination hook.DestinationID
+	At          time.Time // when the first is due
+}
+
+// Scope selects deliveries: of one destination, or of one connection.
+type Scope struct {
+	Project     hook.ProjectID
+	Destination hook.DestinationID
+	Connection  hook.ConnectionID
+}
+
+// Log answers the questions of lists and detail pages. Lists are newest first.
+type Log interface {
+	// Events returns the page of events that the query selects. Text and Key are
+	// looked for in at most ScanLimit events; a page may then come back short with
+	// Done false.
+	Events(ctx context.Context, query EventQuery) (page.Page[hook.Event], error)
+	// Event returns one event, its payload included.
+	Event(ctx context.Context, project hook.ProjectID, id hook.EventID) (hook.Event, error)
+	// Deliveries returns a page of deliveries, those in memory included.
+	Deliveries(ctx context.Context, query DeliveryQuery) (page.Page[hook.Delivery], error)
+	Delivery(ctx context.Context, project hook.ProjectID, id hook.DeliveryID) (hook.Delivery, error)
+	// Attempts returns the attempts of a delivery, the first one first.
+	Attempts(ctx context.Context, project hook.ProjectID, delivery hook.DeliveryID) ([]hook.Attempt, error)
+}
+
+// ScanLimit is how many events a list looks at, at the most, to fill a page.
+const ScanLimit = 20_000
+
+// EventQuery selects events; zero fields select all.
+type EventQuery struct {
+	Project hook.ProjectID
+	Source  hook.SourceID
+	Type    string    // exact, or a pattern with "*"
+	Key     string    // exact
+	Text    string    // found in the payload, as bytes
+	After   time.Time // at or after
+	Before  time.Time // before
+	Page    page.Request
+}
+
+// DeliveryQuery selects deliveries; zero fields select all.
+type DeliveryQuery struct {
+	Project     hook.ProjectID
+	Event       hook.EventID
+	Connection  hook.ConnectionID
+	Destination hook.DestinationID
+	State       hook.State
+	After       time.Time
+	Before      time.Time
+	Page        page.Request
+}
+
+// Refusals is the bounded log of requests that were not accepted.
+type Refusals interface {
+	// Refuse stores a refusal. Only the newest MaxRefusals of a source are kept.
+	Refuse(ctx context.Context, refusal *hook.Refusal) error
+	ListRefusals(ctx context.Context, query RefusalQuery) (page.Page[hook.Refusal], error)
+	Refusal(ctx context.Context, project hook.ProjectID, id hook.RefusalID) (hook.Refusal, error)
+	// Admitted notes which event a refused request became.
+	Admitted(ctx context.Context, id hook.RefusalID, event hook.EventID) error
+}
+
+// MaxRefusals is how many refused requests are kept for each source.
+const MaxRefusals = 1000
+
+// RefusalQuery selects refused requests; zero fields select all.
+type RefusalQuery struct {
+	Project hook.ProjectID
+	Source  hook.SourceID
+	Page    page.Request
+}
+
+// Numbers answers from the roll-ups per minute, which are exact as of the last commit.
+type Numbers interface {
+	// Series returns the minutes of one noun from..to, those without traffic left out.
+	Series(ctx context.Context, query NumbersQuery) ([]hook.Numbers, error)
+	// Totals returns the sum over from..to for each noun of the kind in the project, by id value.
+	Totals(ctx context.Context, query NumbersQuery) (map[int64]hook.Numbers, error)
+	// Backlog returns, for each destination of the project, how many deliveries wait in each state.
+	Backlog(ctx context.Context, project hook.ProjectID) (map[hook.DestinationID]map[hook.State]int64, error)
+}
+
+// NumbersQuery selects roll-ups.
+type NumbersQuery struct {
+	Project  hook.ProjectID
+	Scope    NumbersScope
+	ID       int64 // of the noun; 0 with Series: the sum over all of the project
+	From, To time.Time
+}
+
+// NumbersScope is the kind of noun that roll-ups are kept for.
+type NumbersScope uint8
+
+// The scopes of roll-ups.
+const (
+	BySource NumbersScope = iota + 1
+	ByConnection
+	ByDestination
+)
+
+// Upkeep is what a running store needs done from time to time, and its end.
+type Upkeep interface {
+	// Prune removes what is older than each project's retention, in steps short enough
+	// that ingest never waits. It returns how much went.
+	Prune(ctx context.Context, now time.Time) (Pruned, error)
+	// Ready fails when nothing can be stored.
+	Ready(ctx context.Context) error
+	// Stats describes the store for metrics and doctor.
+	Stats(ctx context.Context) (Stats, error)
+	// Close waits for everything handed over to be stored, then closes.
+	Close() error
+}
+
+// Pruned counts what a Prune removed.
+type Pruned struct{ Events, Deliveries, Attempts, Refusals, Dedupe, Numbers int64 }
+
+// Stats describes the store at one moment.
+type Stats struct {
+	SizeBytes    int64         // on disk, everything included
+	Commits      int64         // group commits since the start
+	Operations   int64         // operations in them
+	CommitTime   time.Duration // spent in them
+	Waiting      int           // operations that wait for a commit
+	LastCommitAt time.Time
+}
