@@ -18,7 +18,7 @@ const (
 	StateCanceled                   // by a person or a rule, with the reason
 )
 
-var stateNames = [...]string{"", "pending", "sending", "succeeded", "failed", "held", "canceled"}
+var stateNames = [...]string{"", "pending", "sending", "succeeded", "failed", "held", "canceled"} //nolint:gochecknoglobals // a constant table
 
 // String returns the state's word as used everywhere.
 func (s State) String() string {

@@ -42,15 +42,24 @@ func (tokenNoun) prefix() string       { return "tok_" }
 
 // The ids of the nouns.
 type (
-	ProjectID     = ID[projectNoun]
-	SourceID      = ID[sourceNoun]
-	EventID       = ID[eventNoun]
-	ConnectionID  = ID[connectionNoun]
+	// ProjectID identifies a Project.
+	ProjectID = ID[projectNoun]
+	// SourceID identifies a Source.
+	SourceID = ID[sourceNoun]
+	// EventID identifies an Event.
+	EventID = ID[eventNoun]
+	// ConnectionID identifies a Connection.
+	ConnectionID = ID[connectionNoun]
+	// DestinationID identifies a Destination.
 	DestinationID = ID[destinationNoun]
-	DeliveryID    = ID[deliveryNoun]
-	AttemptID     = ID[attemptNoun]
-	RefusalID     = ID[refusalNoun]
-	TokenID       = ID[tokenNoun]
+	// DeliveryID identifies a Delivery.
+	DeliveryID = ID[deliveryNoun]
+	// AttemptID identifies an Attempt.
+	AttemptID = ID[attemptNoun]
+	// RefusalID identifies a Refusal.
+	RefusalID = ID[refusalNoun]
+	// TokenID identifies a Token.
+	TokenID = ID[tokenNoun]
 )
 
 // An id's integer is, from its highest bit: a zero sign bit, 41 bits of

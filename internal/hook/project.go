@@ -33,7 +33,7 @@ const (
 	RoleAdmin    Role = "admin"    // also changes the catalogue, tokens and projects
 )
 
-var roleRank = map[Role]int{RoleViewer: 1, RoleOperator: 2, RoleAdmin: 3}
+var roleRank = map[Role]int{RoleViewer: 1, RoleOperator: 2, RoleAdmin: 3} //nolint:gochecknoglobals // a constant table
 
 // Valid reports whether r is one of the roles.
 func (r Role) Valid() bool { return roleRank[r] > 0 }

@@ -72,7 +72,7 @@ func (r Rate) PerSecond() float64 {
 
 // String returns the form that UnmarshalText reads; "" for no limit.
 func (r Rate) String() string {
-	text, _ := r.MarshalText() //nolint:errcheck // it never fails
+	text, _ := r.MarshalText() // it never fails
 	return string(text)
 }
 

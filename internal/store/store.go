@@ -29,7 +29,7 @@ var (
 )
 
 // Store is all capabilities of a backend.
-type Store interface {
+type Store interface { //nolint:interfacebloat // the sum of the capabilities below
 	Projects() Table[hook.Project]
 	Sources() Table[hook.Source]
 	Destinations() Table[hook.Destination]
