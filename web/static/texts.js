@@ -1,0 +1,36 @@
+// The page's texts in both languages. A key that one language lacks is a defect that
+// the test of this folder finds.
+export const texts = {
+  en: {
+    events: "Events", deliveries: "Deliveries", refused: "Refused", api: "API", signout: "Sign out", pages: "Pages",
+    signinTitle: "Sign in", signinHelp: "Paste an API token. The first start of the server printed one, and wrote it to the file admin-token in the data folder.",
+    token: "API token", enter: "Sign in", badToken: "This token is not valid.",
+    noEvents: "No event has arrived yet. Point a provider at /in/ and the name of a source, or run “malote send”.",
+    noDeliveries: "No delivery here.", noRefused: "Nothing was refused. A request that fails its verification shows up here with the reason.",
+    time: "Time", type: "Type", key: "Key", source: "Source", state: "State", destination: "Destination", attempts: "Attempts",
+    reason: "Reason", search: "Text in the payload", filter: "Filter", all: "Every state", newer: n => `${n} new: show`, more: "Older",
+    received: "Received", verified: "Verified", notVerified: "Accepted without verification", admitted: "Admitted by a person after a refusal",
+    scheme: "Scheme", headers: "Headers", payload: "Payload", matched: "Deliveries", unmatched: "No connection wanted this event.",
+    attempt: "Attempt", request: "Request", answer: "Answer", next: "Next attempt", retry: "Send again", cancel: "Cancel",
+    done: "Done.", admit: "Admit now", explanation: "Why", became: "It became", refusedAt: "Refused",
+    pending: "pending", sending: "sending", succeeded: "succeeded", failed: "failed", held: "held", canceled: "canceled",
+    offline: "The server does not answer. Trying again…", notFound: "There is nothing at this address.", id: "Id", from: "From", duration: "Took",
+    lastMinute: (n, ok) => `${n} events and ${ok} deliveries in the last hour`, duplicates: "Came again", duplicateTimes: n => `${n} times`,
+  },
+  pt: {
+    events: "Eventos", deliveries: "Entregas", refused: "Recusados", api: "API", signout: "Sair", pages: "Páginas",
+    signinTitle: "Entrar", signinHelp: "Cole um token da API. O servidor mostrou um no primeiro início e o gravou no arquivo admin-token da pasta de dados.",
+    token: "Token da API", enter: "Entrar", badToken: "Este token não é válido.",
+    noEvents: "Nenhum evento chegou ainda. Aponte um provedor para /in/ e o nome de uma origem, ou use “malote send”.",
+    noDeliveries: "Nenhuma entrega aqui.", noRefused: "Nada foi recusado. Um pedido que não passa na verificação aparece aqui com o motivo.",
+    time: "Hora", type: "Tipo", key: "Chave", source: "Origem", state: "Estado", destination: "Destino", attempts: "Tentativas",
+    reason: "Motivo", search: "Texto no conteúdo", filter: "Filtrar", all: "Todos os estados", newer: n => `${n} novos: mostrar`, more: "Mais antigos",
+    received: "Recebido", verified: "Verificado", notVerified: "Aceito sem verificação", admitted: "Admitido por uma pessoa depois de recusado",
+    scheme: "Esquema", headers: "Cabeçalhos", payload: "Conteúdo", matched: "Entregas", unmatched: "Nenhuma conexão quis este evento.",
+    attempt: "Tentativa", request: "Pedido", answer: "Resposta", next: "Próxima tentativa", retry: "Enviar de novo", cancel: "Cancelar",
+    done: "Feito.", admit: "Admitir agora", explanation: "Por quê", became: "Tornou-se", refusedAt: "Recusado",
+    pending: "pendente", sending: "enviando", succeeded: "entregue", failed: "falhou", held: "retida", canceled: "cancelada",
+    offline: "O servidor não responde. Tentando de novo…", notFound: "Não há nada neste endereço.", id: "Id", from: "De", duration: "Levou",
+    lastMinute: (n, ok) => `${n} eventos e ${ok} entregas na última hora`, duplicates: "Veio de novo", duplicateTimes: n => `${n} vezes`,
+  },
+};
