@@ -29,8 +29,11 @@ type SourceSpec struct {
 	Dedupe   *Dedupe           `json:"dedupe,omitempty"`   // how duplicates are known
 	Reply    *Reply            `json:"reply,omitempty"`    // what an accepted request is answered
 	Methods  []string          `json:"methods,omitempty"`  // allowed methods; default POST
+	SubPaths bool              `json:"subPaths,omitempty"` // paths below /in/{source} are taken too
 	MaxBody  int64             `json:"maxBody,omitempty"`  // bytes; default DefaultMaxBody
 	Disabled bool              `json:"disabled,omitempty"` // answers 404 to everything
+
+	Handshakes []Handshake `json:"handshakes,omitempty"` // requests answered without an event; before the profile's
 }
 
 // AllSecrets returns the secrets in the order in which they are tried.
@@ -54,6 +57,7 @@ type Field struct {
 	Path   string `json:"path,omitempty"`   // a dotted path into the JSON or form body, such as "data.id"
 	Expr   string `json:"expr,omitempty"`   // a CEL expression over data, headers, query
 	Value  string `json:"value,omitempty"`  // a constant
+	Or     *Field `json:"or,omitempty"`     // where to look when the value is absent
 }
 
 // UnmarshalJSON accepts a text as a constant.
@@ -82,6 +86,7 @@ func (d *Dedupe) UnmarshalJSON(text []byte) error {
 		Path   string   `json:"path"`
 		Expr   string   `json:"expr"`
 		Value  string   `json:"value"`
+		Or     *Field   `json:"or"`
 		Window Duration `json:"window"`
 		Off    bool     `json:"off"`
 	}
@@ -89,7 +94,7 @@ func (d *Dedupe) UnmarshalJSON(text []byte) error {
 		return err
 	}
 	*d = Dedupe{
-		Field:  Field{Header: plain.Header, Query: plain.Query, Path: plain.Path, Expr: plain.Expr, Value: plain.Value},
+		Field:  Field{Header: plain.Header, Query: plain.Query, Path: plain.Path, Expr: plain.Expr, Value: plain.Value, Or: plain.Or},
 		Window: plain.Window, Off: plain.Off,
 	}
 	return nil
@@ -102,5 +107,6 @@ const DefaultDedupeWindow = Duration(day)
 type Reply struct {
 	Status  int               `json:"status,omitempty"` // default 200
 	Headers map[string]string `json:"headers,omitempty"`
-	Body    string            `json:"body,omitempty"` // default {"id":"{event}"}
+	Body    string            `json:"body,omitempty"`  // default {"id":"{event}"}
+	Empty   bool              `json:"empty,omitempty"` // no body at all, for senders that insist
 }

@@ -1,8 +1,11 @@
 package hook
 
-// Verify says how a request proves where it comes from: exactly one scheme. It is
-// data, shared by provider profiles, flow files, the API and the store; package
-// signature compiles it.
+// Verify says how a request proves where it comes from: exactly one scheme, or a
+// combination of several by AnyOf or AllOf. It is data, shared by provider profiles,
+// flow files, the API and the store; package signature compiles it.
+//
+// Texts marked "setting" may hold {setting:name}, which becomes the value that the
+// source gives for a setting of its profile.
 type Verify struct {
 	None     bool         `json:"none,omitempty"`     // nothing is checked
 	Standard *StandardKey `json:"standard,omitempty"` // Standard Webhooks 1.0.0, v1 and v1a
@@ -12,6 +15,8 @@ type Verify struct {
 	Public   *PublicRule  `json:"public,omitempty"`   // a public-key signature of the request
 	JWT      *JWTRule     `json:"jwt,omitempty"`      // a signed token in a header
 	MTLS     *MTLSRule    `json:"mtls,omitempty"`     // the sender's client certificate
-	Code     string       `json:"code,omitempty"`     // a verifier that needs code, by name: "paypal", "sns", …
-	IPs      []string     `json:"ips,omitempty"`      // allowed CIDRs; may stand alone or beside one scheme
+	Code     string       `json:"code,omitempty"`     // a verifier that data cannot express, by name: "paypal", "sns", …
+	AnyOf    []Verify     `json:"anyOf,omitempty"`    // one of these must pass; tried in order
+	AllOf    []Verify     `json:"allOf,omitempty"`    // every one of these must pass
+	IPs      []string     `json:"ips,omitempty"`      // allowed addresses and CIDRs (setting); may stand alone or beside a scheme
 }
