@@ -16,7 +16,6 @@ import (
 
 	"malote.dev/malote/internal/hook"
 	"malote.dev/malote/internal/page"
-	"malote.dev/malote/internal/store"
 )
 
 // Prefix begins the text of every token, so that scanners for leaked secrets can
@@ -30,9 +29,18 @@ const (
 	maxNameSize = 64               // characters of a token's name
 )
 
+// Tokens is where tokens are kept; see store.Tokens for what its methods promise.
+type Tokens interface {
+	CreateToken(ctx context.Context, token *hook.Token) error
+	TokenByHash(ctx context.Context, hash [sha256.Size]byte) (hook.Token, error)
+	ListTokens(ctx context.Context, project hook.ProjectID, req page.Request) (page.Page[hook.Token], error)
+	DeleteToken(ctx context.Context, project hook.ProjectID, ref string) error
+	TouchToken(id hook.TokenID, now time.Time)
+}
+
 // Accounts authenticates tokens and manages them. It is safe for concurrent use.
 type Accounts struct {
-	tokens store.Tokens
+	tokens Tokens
 	now    func() time.Time
 
 	mu         sync.Mutex
@@ -48,7 +56,7 @@ type authentication struct {
 
 // New returns the accounts over the given tokens; now is the clock, time.Now outside
 // of tests.
-func New(tokens store.Tokens, now func() time.Time) *Accounts {
+func New(tokens Tokens, now func() time.Time) *Accounts {
 	return &Accounts{tokens: tokens, now: now, known: map[[sha256.Size]byte]authentication{}}
 }
 
