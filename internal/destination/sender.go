@@ -1,0 +1,206 @@
+package destination
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"malote.dev/malote/internal/hook"
+)
+
+// Options say how a Sender attempts deliveries.
+type Options struct {
+	Name    string        // of the destination, for the words of errors
+	Timeout time.Duration // for a whole attempt; 0: hook.DefaultTimeout; at most hook.MaxTimeout
+	Secret  []string      // names of request headers that hold credentials, besides the usual ones
+	Logger  *slog.Logger  // nil: slog.Default
+}
+
+// Sender attempts deliveries to one destination. It is safe for concurrent use.
+type Sender struct {
+	driver  Driver
+	name    string
+	timeout time.Duration
+	secret  []string
+	logger  *slog.Logger
+}
+
+// Limits of the headers of an answer that are kept.
+const (
+	maxKeptHeaders     = 64
+	maxKeptHeaderValue = 1 << 10
+)
+
+// masked stands where a credential was.
+const masked = "[secret]"
+
+// errTimeout is the cause of a context that ended because the attempt took too long.
+var errTimeout = errors.New("no answer in time")
+
+// NewSender returns a sender over a driver, which it owns from then on.
+func NewSender(driver Driver, options Options) *Sender {
+	sender := &Sender{driver: driver, name: options.Name, timeout: options.Timeout, secret: options.Secret, logger: options.Logger}
+	if sender.name == "" {
+		sender.name = "the destination"
+	}
+	if sender.timeout <= 0 {
+		sender.timeout = time.Duration(hook.DefaultTimeout)
+	}
+	sender.timeout = min(sender.timeout, time.Duration(hook.MaxTimeout))
+	if sender.logger == nil {
+		sender.logger = slog.Default()
+	}
+	return sender
+}
+
+// Timeout returns how long an attempt takes at the most. A lease on a delivery must
+// last longer.
+func (s *Sender) Timeout() time.Duration { return s.timeout }
+
+// Close frees what the driver holds. No Send runs then or comes later.
+func (s *Sender) Close() error { return s.driver.Close() }
+
+// Send makes one attempt. It always returns both: the record of the attempt, and what
+// the retry rules need to know of it. When ctx ended before an answer came, the
+// attempt says nothing of the destination, and the caller drops it.
+func (s *Sender) Send(ctx context.Context, message *Message) (*hook.Attempt, hook.Try) {
+	started := time.Now()
+	limited, cancel := context.WithTimeoutCause(ctx, s.timeout, errTimeout)
+	answer, err := s.drive(limited, message)
+	timedOut := errors.Is(context.Cause(limited), errTimeout)
+	cancel()
+	ended := time.Now()
+
+	if answer == nil {
+		answer = &Answer{}
+	}
+	attempt := &hook.Attempt{
+		Delivery: message.Delivery, Number: message.Attempt, Manual: message.Manual,
+		StartedAt: started, Duration: hook.Duration(ended.Sub(started)),
+		Method: answer.Method, URL: answer.URL, RequestHeaders: s.mask(answer.Sent),
+		ResponseStatus: answer.Status, ResponseHeaders: keptHeaders(answer.Headers),
+		ResponseBody: answer.Body[:min(len(answer.Body), hook.MaxKeptResponse)],
+	}
+	try := hook.Try{Number: message.Attempt, Manual: message.Manual, Status: answer.Status}
+	if err != nil {
+		s.fail(&try, err, timedOut)
+		attempt.Error = try.Detail
+	} else {
+		s.judge(&try, answer, ended)
+		if try.Outcome == hook.OutcomeRedirect {
+			attempt.Error = try.Detail
+		}
+	}
+	attempt.Outcome = try.Outcome
+	return attempt, try
+}
+
+// judge fills a try from an answer.
+func (s *Sender) judge(try *hook.Try, answer *Answer, now time.Time) {
+	if answer.Status == 0 {
+		try.Outcome = hook.OutcomeSuccess
+		return
+	}
+	try.Outcome = Classify(answer.Status)
+	if try.Outcome != hook.OutcomeSuccess {
+		try.RetryAfter = ParseRetryAfter(answer.Headers.Get("Retry-After"), now)
+		try.Detail = s.detail(try.Outcome, answer, try.RetryAfter)
+	}
+}
+
+// fail fills a try from a driver's error.
+func (s *Sender) fail(try *hook.Try, err error, timedOut bool) {
+	try.Outcome, try.Detail = Describe(err)
+	if failure, ok := errors.AsType[*Failure](err); ok {
+		try.RetryAfter = failure.RetryAfter
+		return
+	}
+	if timedOut && (try.Outcome == hook.OutcomeTimeout || try.Outcome == hook.OutcomeNetwork) {
+		try.Outcome = hook.OutcomeTimeout
+		try.Detail = fmt.Sprintf("no answer from %s within %s", s.name, hook.Duration(s.timeout))
+	}
+}
+
+// drive calls the driver and turns a panic of it into an error, so that a defect in
+// one driver costs no other destination anything.
+func (s *Sender) drive(ctx context.Context, message *Message) (answer *Answer, err error) {
+	defer func() {
+		if fault := recover(); fault != nil {
+			s.logger.ErrorContext(ctx, "a destination driver panicked", "destination", s.name,
+				"delivery", message.Delivery.String(), "panic", fmt.Sprint(fault), "stack", string(debug.Stack()))
+			answer = nil
+			err = &Failure{Outcome: hook.OutcomeConfig, Message: "the driver of this destination failed; the log has the details"}
+		}
+	}()
+	return s.driver.Send(ctx, message)
+}
+
+// mask replaces the credentials among the request's headers. It works in place: the
+// list is the driver's gift.
+func (s *Sender) mask(headers hook.Headers) hook.Headers {
+	for i := range headers {
+		if s.isSecret(headers[i].Name) {
+			headers[i].Value = maskValue(headers[i].Value)
+		}
+	}
+	return headers
+}
+
+func (s *Sender) isSecret(name string) bool {
+	for _, secret := range s.secret {
+		if strings.EqualFold(secret, name) {
+			return true
+		}
+	}
+	return isCredential(name)
+}
+
+// isCredential reports whether a header's name says that its value is a credential.
+func isCredential(name string) bool {
+	name = strings.ToLower(name)
+	switch name {
+	case "authorization", "proxy-authorization", "cookie", "set-cookie":
+		return true
+	}
+	for _, word := range []string{"token", "secret", "password", "passwd", "api-key", "apikey", "access-key", "credential", "authorization"} {
+		if strings.Contains(name, word) {
+			return true
+		}
+	}
+	return false
+}
+
+// maskValue keeps the scheme of an Authorization value, which helps and is no secret.
+func maskValue(value string) string {
+	if scheme, rest, ok := strings.Cut(value, " "); ok && rest != "" && (strings.EqualFold(scheme, "bearer") || strings.EqualFold(scheme, "basic")) {
+		return scheme + " " + masked
+	}
+	return masked
+}
+
+// keptHeaders bounds and cleans the headers of an answer: they are somebody else's
+// bytes, and the log shows them as text.
+func keptHeaders(headers hook.Headers) hook.Headers {
+	headers = headers[:min(len(headers), maxKeptHeaders)]
+	for i := range headers {
+		header := &headers[i]
+		if isCredential(header.Name) {
+			header.Value = masked
+			continue
+		}
+		header.Value = cleanText(header.Value)
+	}
+	return headers
+}
+
+// cleanText makes a header's value valid UTF-8 of bounded length.
+func cleanText(value string) string {
+	if len(value) > maxKeptHeaderValue {
+		value = value[:maxKeptHeaderValue] + "…"
+	}
+	return strings.ToValidUTF8(value, "\uFFFD")
+}
