@@ -38,6 +38,7 @@ var layers = map[string]int{
 	"internal/page":      0,
 	"internal/egress":    0,
 	"internal/seal":      0,
+	"internal/strict":    0,
 	"internal/telemetry": 0,
 	"web":                0,
 
