@@ -10,7 +10,8 @@ type Secret string
 
 const redacted = "[secret]"
 
-// String hides the secret from fmt, and from slog, which prints through fmt.
+// String hides the secret from fmt, and with it from logs, which package telemetry
+// makes print through fmt.
 func (s Secret) String() string {
 	if s == "" {
 		return ""
