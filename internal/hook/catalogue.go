@@ -16,6 +16,11 @@ type Change struct {
 	Source      *Source
 	Destination *Destination
 	Connection  *Connection
+
+	// From and To name the ends of Connection. They count where its Source or
+	// Destination is zero, because the same plan creates that end and its id is not
+	// known before.
+	From, To string
 }
 
 // ChangeOp says what a Change does.

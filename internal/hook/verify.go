@@ -1,5 +1,10 @@
 package hook
 
+import (
+	"encoding/json"
+	"fmt"
+)
+
 // Verify says how a request proves where it comes from: exactly one scheme, or a
 // combination of several by AnyOf or AllOf. It is data, shared by provider profiles,
 // flow files, the API and the store; package signature compiles it.
@@ -19,4 +24,18 @@ type Verify struct {
 	AnyOf    []Verify     `json:"anyOf,omitempty"`    // one of these must pass; tried in order
 	AllOf    []Verify     `json:"allOf,omitempty"`    // every one of these must pass
 	IPs      []string     `json:"ips,omitempty"`      // allowed addresses and CIDRs (setting); may stand alone or beside a scheme
+}
+
+// UnmarshalJSON accepts the text "none" for a source that checks nothing.
+func (v *Verify) UnmarshalJSON(text []byte) error {
+	var word string
+	if json.Unmarshal(text, &word) == nil {
+		if word != "none" {
+			return fmt.Errorf("%q is not a way to verify: write none, or a mapping such as {token: {header: x-token}}", word)
+		}
+		*v = Verify{None: true}
+		return nil
+	}
+	type plain Verify
+	return strictUnmarshal(text, (*plain)(v))
 }
