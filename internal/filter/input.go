@@ -21,8 +21,8 @@ type Input struct {
 	headers texts[headerFields]
 	query   *texts[form] // parsed at its first use
 
-	metered     bool // the expression being evaluated has a budget of bytes
-	read        int  // bytes that the expression being evaluated has read
+	metered bool // the expression being evaluated has a budget of bytes
+	read    int  // bytes that the expression being evaluated has read
 }
 
 // NewInput returns an Input over an event. It reads nothing yet.

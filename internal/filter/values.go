@@ -116,7 +116,9 @@ func (o *object) Iterator() traits.Iterator {
 func (o *object) AggregateSize(types.AggregateSizer) uint32 { return textSize(o.raw) }
 
 // ConvertToNative implements ref.Val.
-func (o *object) ConvertToNative(target reflect.Type) (any, error) { return jsonToNative(o.raw, target) }
+func (o *object) ConvertToNative(target reflect.Type) (any, error) {
+	return jsonToNative(o.raw, target)
+}
 
 // ConvertToType implements ref.Val.
 func (o *object) ConvertToType(target ref.Type) ref.Val { return convertMap(o, target) }

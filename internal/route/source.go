@@ -1,0 +1,135 @@
+package route
+
+import (
+	"malote.dev/malote/internal/filter"
+	"malote.dev/malote/internal/hook"
+)
+
+// Verifier is what proves a source's requests.
+type Verifier interface {
+	// Spec returns the source's settings, the profile's values where it says nothing.
+	Spec() hook.SourceSpec
+}
+
+// Source is a source of the catalogue, compiled. It is immutable.
+type Source struct {
+	hook.Source
+
+	// Effective is what is set on the source, completed by its provider's profile.
+	Effective hook.SourceSpec
+	// Verifier proves the source's requests; nil when there is a Problem.
+	Verifier Verifier
+	// Problem says why the source cannot be used as it is set up; nil when it can.
+	Problem error
+
+	fields fields
+	index  index
+}
+
+// fields is where a source's events carry what identifies them.
+type fields struct{ eventType, key, dedupe *filter.Field }
+
+// DefaultType is the type of events whose source does not say where the type is, or
+// that have none there.
+const DefaultType = "event"
+
+// EventType reads the type of an event of this source.
+func (s *Source) EventType(in *filter.Input) string {
+	if text, ok := s.fields.eventType.Text(in); ok {
+		return text
+	}
+	return DefaultType
+}
+
+// EventKey reads the business key of an event of this source, "" when it has none.
+func (s *Source) EventKey(in *filter.Input) string {
+	text, _ := s.fields.key.Text(in)
+	return text
+}
+
+// ProviderID reads what duplicates of an event are known by, "" when it has nothing.
+func (s *Source) ProviderID(in *filter.Input) string {
+	text, _ := s.fields.dedupe.Text(in)
+	return text
+}
+
+// Match returns the enabled connections that an event of this source goes over, in the
+// order of their ids, and those that it does not go over because their filter failed
+// with an error.
+func (s *Source) Match(in *filter.Input, eventType string) (connections []*Connection, misses []hook.Miss) {
+	exact, others := s.index.exact[eventType], s.index.others
+	for len(exact) > 0 || len(others) > 0 {
+		var next *Connection
+		if len(others) == 0 || len(exact) > 0 && exact[0].ID < others[0].ID {
+			next, exact = exact[0], exact[1:]
+		} else {
+			next, others = others[0], others[1:]
+			if !next.compiled.types.Match(eventType) {
+				continue
+			}
+		}
+		ok, err := next.passes(in)
+		switch {
+		case err != nil:
+			misses = append(misses, hook.Miss{Connection: next.ID, Error: err.Error()})
+		case ok:
+			connections = append(connections, next)
+		}
+	}
+	return connections, misses
+}
+
+// index finds the connections of a source that an event type may match. Those that
+// list their types are found by them, so that thousands of them cost nothing.
+type index struct {
+	exact  map[string][]*Connection // by event type, in the order of ids
+	others []*Connection            // with a pattern, or for every type, in the order of ids
+}
+
+// add adds a connection; they come in the order of their ids.
+func (x *index) add(c *Connection) {
+	names, ok := c.compiled.types.Exact()
+	if !ok {
+		x.others = append(x.others, c)
+		return
+	}
+	if x.exact == nil {
+		x.exact = map[string][]*Connection{}
+	}
+	for _, name := range names {
+		x.exact[name] = append(x.exact[name], c)
+	}
+}
+
+// Connection is a connection of the catalogue, compiled. It is immutable.
+type Connection struct {
+	hook.Connection
+
+	// To is the destination that it leads to; nil when there is none, which is a Problem.
+	To *hook.Destination
+	// Problem says why the connection cannot be used as it is set up; nil when it can.
+	Problem error
+
+	compiled compiled
+}
+
+// compiled is what stays the same as long as the connection's version does.
+type compiled struct {
+	types   filter.Types
+	filter  *filter.Program // nil: every event
+	problem error           // of the filter
+}
+
+// Held reports whether deliveries over this connection are kept rather than made,
+// because it or its destination is paused.
+func (c *Connection) Held() bool { return c.Paused || c.To != nil && c.To.Paused }
+
+func (c *Connection) passes(in *filter.Input) (bool, error) {
+	if c.Problem != nil {
+		return false, c.Problem
+	}
+	if c.compiled.filter == nil {
+		return true, nil
+	}
+	return c.compiled.filter.Match(in)
+}
