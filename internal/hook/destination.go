@@ -33,6 +33,7 @@ type HTTPTarget struct {
 	URL      string            `json:"url"`
 	Method   string            `json:"method,omitempty"` // default POST
 	Headers  map[string]string `json:"headers,omitempty"`
+	Forward  []string          `json:"forward,omitempty"` // names of headers of the received request to pass on; Content-Type always is
 	Auth     *Auth             `json:"auth,omitempty"`
 	Sign     *Sign             `json:"sign,omitempty"`     // default: Standard Webhooks with a generated secret
 	Encoding string            `json:"encoding,omitempty"` // raw (default), cloudevents-binary, cloudevents-structured
