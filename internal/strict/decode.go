@@ -99,7 +99,7 @@ type Entry struct {
 func (d *Decoder) Mapping(file, path string, node *yaml.Node) []Entry {
 	w := &walk{Decoder: d, file: file}
 	node, ok := w.enter(node)
-	if !ok || isNull(node) {
+	if !ok || IsEmpty(node) {
 		return nil
 	}
 	if node.Kind != yaml.MappingNode {
@@ -144,11 +144,20 @@ func (w *walk) enter(node *yaml.Node) (*yaml.Node, bool) {
 	return node, true
 }
 
-func (w *walk) remember(path string, at Position) {
-	if w.positions == nil {
-		w.positions = map[string]Position{}
+// Remember notes where the value with a dotted path stands, for At.
+func (d *Decoder) Remember(path string, at Position) {
+	if d.positions == nil {
+		d.positions = map[string]Position{}
 	}
-	w.positions[path] = at
+	d.positions[path] = at
+}
+
+// remember notes a key's value: a text by its own place, anything larger by its key,
+// which is where a person looks for it.
+func (w *walk) remember(path string, entry Entry) {
+	if entry.Value.Kind != yaml.ScalarNode {
+		w.Remember(path, entry.At)
+	}
 }
 
 func (w *walk) value(path string, node *yaml.Node, into reflect.Value) {
@@ -160,9 +169,9 @@ func (w *walk) value(path string, node *yaml.Node, into reflect.Value) {
 		return
 	}
 	if _, known := w.positions[path]; !known {
-		w.remember(path, at)
+		w.Remember(path, at)
 	}
-	if isNull(node) {
+	if IsEmpty(node) {
 		w.fail(node, "%s is empty: write a value, or leave the key out", subject(path))
 		return
 	}
@@ -226,6 +235,7 @@ func (w *walk) structure(path string, node *yaml.Node, into reflect.Value) {
 			w.Add(entry.At, "unknown key %q%s%s", entry.Name, within(path), Suggest(entry.Name, Keys(into.Type())))
 			continue
 		}
+		w.remember(join(path, entry.Name), entry)
 		w.value(join(path, entry.Name), entry.Value, into.FieldByIndex(field.Index))
 	}
 }
@@ -264,7 +274,7 @@ func (w *walk) entries(path string, node *yaml.Node) []Entry {
 		}
 		at := w.position(node.Content[i])
 		switch first, twice := seen[key.Value]; {
-		case key.Kind != yaml.ScalarNode || isNull(key):
+		case key.Kind != yaml.ScalarNode || IsEmpty(key):
 			w.Add(at, "a key%s must be a text", within(path))
 		case key.ShortTag() == "!!merge" && key.Style == 0:
 			w.Add(at, "merge keys (<<) are not read: write the keys%s out, or share a whole value by an alias", within(path))
@@ -286,6 +296,7 @@ func (w *walk) mapping(path string, node *yaml.Node, into reflect.Value) {
 	into.Set(reflect.MakeMap(into.Type()))
 	for _, entry := range w.entries(path, node) {
 		value := reflect.New(into.Type().Elem()).Elem()
+		w.remember(join(path, entry.Name), entry)
 		w.value(join(path, entry.Name), entry.Value, value)
 		into.SetMapIndex(reflect.ValueOf(entry.Name).Convert(into.Type().Key()), value)
 	}
@@ -366,7 +377,8 @@ func (w *walk) expanded(path string, node *yaml.Node, kind string) (string, bool
 	return text, true
 }
 
-func isNull(node *yaml.Node) bool {
+// IsEmpty reports whether nothing stands in the place of a value.
+func IsEmpty(node *yaml.Node) bool {
 	return node.Kind == yaml.ScalarNode && node.ShortTag() == "!!null"
 }
 

@@ -1,0 +1,172 @@
+package flow
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"malote.dev/malote/internal/filter"
+	"malote.dev/malote/internal/hook"
+	"malote.dev/malote/internal/strict"
+)
+
+// Rules are what the parts of a flow are held to besides their shape. The zero value
+// checks all that needs nothing from outside.
+type Rules struct {
+	// Source compiles a source's verification, as signature.Compile does; nil: it is not checked.
+	Source func(spec *hook.SourceSpec) error
+	// URL says whether deliveries may go to an address, as egress.Guard.CheckURL does; nil: only its form is checked.
+	URL func(rawURL string) error
+}
+
+// Check returns everything that is wrong with a state. The paths are those of the
+// state's JSON form, such as "destinations.erp.http.url".
+func (r Rules) Check(state *State) []hook.Problem {
+	c := &check{rules: r}
+	for _, name := range names(state.Sources) {
+		spec := state.Sources[name]
+		c.named("sources", name, func() { c.source(&spec) })
+	}
+	for _, name := range names(state.Destinations) {
+		spec := state.Destinations[name]
+		c.named("destinations", name, func() { c.destination(&spec) })
+	}
+	for _, name := range names(state.Connections) {
+		spec := state.Connections[name]
+		c.named("connections", name, func() {
+			c.end("from", "source", spec.From, names(state.Sources))
+			c.end("to", "destination", spec.To, names(state.Destinations))
+			c.connection(&spec.ConnectionSpec)
+		})
+	}
+	return c.problems
+}
+
+// CheckDestination returns what is wrong with one destination; the paths start at it.
+func (r Rules) CheckDestination(spec *hook.DestinationSpec) []hook.Problem {
+	c := &check{rules: r}
+	c.destination(spec)
+	return c.problems
+}
+
+// CheckConnection returns what is wrong with one connection; the paths start at it.
+func (r Rules) CheckConnection(spec *hook.ConnectionSpec) []hook.Problem {
+	c := &check{rules: r}
+	c.connection(spec)
+	return c.problems
+}
+
+// check collects the problems of a state.
+type check struct {
+	rules    Rules
+	prefix   string // path of the part at hand, with a dot at the end
+	problems []hook.Problem
+}
+
+func (c *check) fail(path, format string, args ...any) {
+	c.problems = append(c.problems, hook.Problem{Path: strings.TrimSuffix(c.prefix+path, "."), Message: fmt.Sprintf(format, args...)})
+}
+
+// need fails unless ok.
+func (c *check) need(ok bool, path, format string, args ...any) {
+	if !ok {
+		c.fail(path, format, args...)
+	}
+}
+
+// failed adds an error's problems below path.
+func (c *check) failed(path string, err error) {
+	invalid := (*hook.Error)(nil)
+	switch {
+	case err == nil:
+	case errors.As(err, &invalid) && len(invalid.Problems) > 0:
+		for _, problem := range invalid.Problems {
+			c.fail(strings.Trim(path+"."+problem.Path, "."), "%s", problem.Message)
+		}
+	default:
+		c.fail(path, "%s", err)
+	}
+}
+
+func (c *check) named(kind, name string, rest func()) {
+	c.prefix = kind + "." + name + "."
+	if err := hook.CheckName(name); err != nil {
+		c.fail("", "%s", err)
+	}
+	rest()
+}
+
+func (c *check) end(path, noun, name string, known []string) {
+	switch {
+	case name == "":
+		c.fail(path, "a %s is needed: write %s: and its name", noun, path)
+	case len(known) == 0:
+		c.fail(path, "no %s %q: the flow has none", noun, name)
+	case !slices.Contains(known, name):
+		c.fail(path, "no %s %q in the flow%s", noun, name, strict.Suggest(name, known))
+	}
+}
+
+func (c *check) source(spec *hook.SourceSpec) {
+	c.need(spec.MaxBody >= 0, "maxBody", "%d is not a number of bytes", spec.MaxBody)
+	places := map[string]*hook.Field{"type": spec.Type, "key": spec.Key}
+	if spec.Dedupe != nil {
+		places["dedupe"] = &spec.Dedupe.Field
+	}
+	for _, path := range names(places) {
+		for field := places[path]; field != nil; field = field.Or {
+			_, err := filter.CompileField(field)
+			c.failed(path, err)
+			path += ".or"
+		}
+	}
+	if c.rules.Source != nil {
+		c.failed("", c.rules.Source(spec))
+	}
+}
+
+// Limits of what a flow may ask for.
+const (
+	maxConcurrency = 1000
+	maxRetries     = 100
+)
+
+func (c *check) connection(spec *hook.ConnectionSpec) {
+	for i, pattern := range spec.Types {
+		c.need(strings.TrimSpace(pattern) != "", fmt.Sprintf("types[%d]", i), "the pattern is empty: write an event type, such as orders/create, or orders/*")
+	}
+	if spec.Filter != "" {
+		_, err := filter.Compile(spec.Filter)
+		c.failed("filter", err)
+	}
+	if spec.Order != nil {
+		c.order(spec.Order)
+	}
+	c.retry(&spec.Retry)
+}
+
+func (c *check) order(order *hook.Order) {
+	if order.Key == "" {
+		c.fail("order.key", "a key is needed: write a CEL expression, such as data.customer.id")
+	} else {
+		_, err := filter.CompileText(order.Key)
+		c.failed("order.key", err)
+	}
+	number, skip := strings.CutPrefix(order.Stuck, "skip after ")
+	times := 0
+	if skip {
+		_, err := fmt.Sscanf(number, "%d", &times)
+		skip = err == nil && fmt.Sprint(times) == number && times > 0
+	}
+	c.need(skip || slices.Contains([]string{"", "block", "park"}, order.Stuck), "order.stuck",
+		"%q is not a rule for a stuck head: write block, park, or skip after N", order.Stuck)
+}
+
+func (c *check) retry(retry *hook.RetryPolicy) {
+	c.need(!retry.Off || len(retry.Schedule) == 0, "retry", "off and schedule contradict each other: remove one of them")
+	c.need(len(retry.Schedule) <= maxRetries, "retry.schedule", "%d retries: %d is the most", len(retry.Schedule), maxRetries)
+	if retry.Jitter != nil {
+		c.need(*retry.Jitter >= 0 && *retry.Jitter <= 1, "retry.jitter", "%v is not a share: it goes from 0 to 1", *retry.Jitter)
+	}
+}
