@@ -30,8 +30,9 @@ const (
 	contractOfStorage = "internal/store"
 )
 
-// layers says how high each package stands. A package imports only what stands lower;
-// one that is not listed here is an error, so that a new package is placed on purpose.
+// layers says how high each package stands. A package imports only what stands lower,
+// or a part of itself: a package in a folder below its own. One that is not listed here
+// is an error, so that a new package is placed on purpose.
 var layers = map[string]int{
 	"internal/hook":      0,
 	"internal/run":       0,
@@ -40,11 +41,14 @@ var layers = map[string]int{
 	"internal/seal":      0,
 	"internal/strict":    0,
 	"internal/telemetry": 0,
+	"internal/strict":    0,
 	"web":                0,
 
-	"internal/signature": 1,
-	"internal/filter":    1,
-	"internal/config":    1,
+	"internal/signature":          1,
+	"internal/signature/profiles": 1,
+	"internal/signature/rule":     1,
+	"internal/filter":             1,
+	"internal/config":             1,
 
 	"internal/store":       2,
 	"internal/destination": 2,
@@ -60,6 +64,7 @@ var layers = map[string]int{
 
 	"internal/store/sqlite": 4,
 	"internal/api":          4,
+	"internal/api/body":     4,
 	"internal/demo":         4,
 
 	"internal/app":    5,
@@ -197,7 +202,7 @@ func TestImportsPointDown(t *testing.T) {
 				t.Errorf("%s imports %s, which is for tests", s.name, imported)
 				continue
 			}
-			if to := layers[imported]; to >= from {
+			if to := layers[imported]; to >= from && !(to == from && strings.HasPrefix(imported, s.dir+"/")) {
 				t.Errorf("%s (layer %d) imports %s (layer %d): imports point down only", s.dir, from, imported, to)
 			}
 			if slices.Contains(backends, imported) && from < layers["internal/app"] {
