@@ -41,7 +41,6 @@ var layers = map[string]int{
 	"internal/seal":      0,
 	"internal/strict":    0,
 	"internal/telemetry": 0,
-	"internal/strict":    0,
 	"web":                0,
 
 	"internal/signature":          1,
