@@ -70,21 +70,28 @@ func digest(key, content []byte) []byte {
 	return mac.Sum(nil)
 }
 
+// Sent is what a provider says of an event beside its body.
+type Sent struct {
+	Secret string
+	Type   string
+	ID     string // of the delivery
+}
+
 // SignGitHub sets the headers that GitHub sends with a body: event, delivery id and
 // X-Hub-Signature-256.
-func SignGitHub(headers http.Header, secret, event, delivery string, body []byte) {
+func SignGitHub(headers http.Header, sent Sent, body []byte) {
 	headers.Set("Content-Type", "application/json")
-	headers.Set("X-Github-Event", event)
-	headers.Set("X-Github-Delivery", delivery)
-	headers.Set("X-Hub-Signature-256", "sha256="+hex.EncodeToString(digest([]byte(secret), body)))
+	headers.Set("X-Github-Event", sent.Type)
+	headers.Set("X-Github-Delivery", sent.ID)
+	headers.Set("X-Hub-Signature-256", "sha256="+hex.EncodeToString(digest([]byte(sent.Secret), body)))
 }
 
 // SignShopify sets the headers that Shopify sends with a body: topic, webhook id and
 // X-Shopify-Hmac-Sha256.
-func SignShopify(headers http.Header, secret, topic, id string, body []byte) {
+func SignShopify(headers http.Header, sent Sent, body []byte) {
 	headers.Set("Content-Type", "application/json")
-	headers.Set("X-Shopify-Topic", topic)
-	headers.Set("X-Shopify-Webhook-Id", id)
-	headers.Set("X-Shopify-Event-Id", id)
-	headers.Set("X-Shopify-Hmac-Sha256", base64.StdEncoding.EncodeToString(digest([]byte(secret), body)))
+	headers.Set("X-Shopify-Topic", sent.Type)
+	headers.Set("X-Shopify-Webhook-Id", sent.ID)
+	headers.Set("X-Shopify-Event-Id", sent.ID)
+	headers.Set("X-Shopify-Hmac-Sha256", base64.StdEncoding.EncodeToString(digest([]byte(sent.Secret), body)))
 }
