@@ -20,21 +20,7 @@ type Options struct {
 // Parse reads flow files, which together are one flow. The error is of kind
 // hook.KindInvalid and lists every mistake with file, line and column, and how to mend it.
 func Parse(files []File, options Options) (*Flow, error) {
-	p := &parser{
-		decoder: &strict.Decoder{},
-		state: State{
-			Sources:      map[string]hook.SourceSpec{},
-			Destinations: map[string]hook.DestinationSpec{},
-			Connections:  map[string]ConnectionSpec{},
-		},
-	}
-	for _, file := range files {
-		values := &expander{lookup: options.Lookup, folder: filepath.Dir(file.Name)}
-		p.decoder.Expand = values.expand
-		for _, document := range p.decoder.Documents(file.Name, file.Data) {
-			p.document(file.Name, document)
-		}
-	}
+	p := read(files, options.Lookup)
 	found := p.decoder.Problems()
 	if len(found) == 0 { // checks of half-read parts would only mislead
 		for _, problem := range options.Rules.Check(&p.state) {
@@ -48,6 +34,26 @@ func Parse(files []File, options Options) (*Flow, error) {
 type parser struct {
 	decoder *strict.Decoder
 	state   State
+}
+
+// read decodes files, whatever their values mean.
+func read(files []File, lookup func(string) (string, bool)) *parser {
+	p := &parser{
+		decoder: &strict.Decoder{},
+		state: State{
+			Sources:      map[string]hook.SourceSpec{},
+			Destinations: map[string]hook.DestinationSpec{},
+			Connections:  map[string]ConnectionSpec{},
+		},
+	}
+	for _, file := range files {
+		values := &expander{lookup: lookup, folder: filepath.Dir(file.Name)}
+		p.decoder.Expand = values.expand
+		for _, document := range p.decoder.Documents(file.Name, file.Data) {
+			p.document(file.Name, document)
+		}
+	}
+	return p
 }
 
 func (p *parser) document(file string, root *yaml.Node) {

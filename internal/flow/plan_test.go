@@ -1,0 +1,260 @@
+package flow
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"malote.dev/malote/internal/hook"
+)
+
+const project = hook.ProjectID(7)
+
+// applied does to a catalogue what a store does with a plan.
+func applied(catalogue hook.Catalogue, plan *Plan) hook.Catalogue {
+	next := catalogue
+	next.Revision++
+	next.Sources = append([]hook.Source(nil), catalogue.Sources...)
+	next.Destinations = append([]hook.Destination(nil), catalogue.Destinations...)
+	next.Connections = append([]hook.Connection(nil), catalogue.Connections...)
+	for i, change := range plan.Changes {
+		id := int64(100*next.Revision) + int64(i)
+		switch {
+		case change.Source != nil:
+			next.Sources = put(next.Sources, change.Op, *change.Source, func(s *hook.Source) (string, *hook.SourceID) { return s.Name, &s.ID }, hook.SourceID(id))
+		case change.Destination != nil:
+			next.Destinations = put(next.Destinations, change.Op, *change.Destination,
+				func(d *hook.Destination) (string, *hook.DestinationID) { return d.Name, &d.ID }, hook.DestinationID(id))
+		default:
+			connection := *change.Connection
+			for j := range next.Sources {
+				if connection.Source == 0 && next.Sources[j].Name == change.From {
+					connection.Source = next.Sources[j].ID
+				}
+			}
+			for j := range next.Destinations {
+				if connection.Destination == 0 && next.Destinations[j].Name == change.To {
+					connection.Destination = next.Destinations[j].ID
+				}
+			}
+			next.Connections = put(next.Connections, change.Op, connection,
+				func(c *hook.Connection) (string, *hook.ConnectionID) { return c.Name, &c.ID }, hook.ConnectionID(id))
+		}
+	}
+	return next
+}
+
+func put[T any, I comparable](items []T, op hook.ChangeOp, item T, key func(*T) (string, *I), id I) []T {
+	name, own := key(&item)
+	kept := items[:0:0]
+	for i := range items {
+		if other, _ := key(&items[i]); other != name {
+			kept = append(kept, items[i])
+		}
+	}
+	if op == hook.OpDelete {
+		return kept
+	}
+	if op == hook.OpCreate {
+		*own = id
+	}
+	return append(kept, item)
+}
+
+func mustParse(t *testing.T, text string) *Flow {
+	t.Helper()
+	parsed, err := parse(t, text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return parsed
+}
+
+func mustPlan(t *testing.T, text string, catalogue hook.Catalogue, prune bool) *Plan {
+	t.Helper()
+	plan, err := mustParse(t, text).Plan(project, catalogue, prune)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return plan
+}
+
+func TestPlanCreates(t *testing.T) {
+	plan := mustPlan(t, example, hook.Catalogue{}, false)
+	want := `+ source bare
++ source meter
+    verify.token.header: x-token
+    verify.token.secret: (secret)
+    type.header: x-type
+    dedupe.path: id
+    dedupe.window: 1d
++ source open
+    verify.none: true
+    type.value: ping
++ source shop
+    provider: shopify
+    secret: (secret)
++ destination audit
+    http.url: https://audit.example.com/
+    http.sign.none: true
++ destination erp
+    http.url: https://erp.example.com/orders
+    http.headers.x-version: 2
+    http.auth.bearer: (secret)
+    http.sign.secret: (secret)
+    http.timeout: 15s
+    rate: 50/s
+    concurrency: 8
++ connection orders-to-erp
+    from: shop
+    to: erp
+    types: [orders/*]
+    filter: double(data.total_price) >= 100.0
+    retry.schedule: [5s, 1m, 10m, 1h, 6h, 1d]
+    retry.jitter: 0
+    order.key: data.customer.id
+    order.stuck: park
+warning: the connection orders-to-erp asks for an order, which is kept but not enforced yet: deliveries may overtake each other
+7 to create, 0 to update, 0 to delete.
+`
+	if diff := cmp.Diff(want, plan.Text()); diff != "" {
+		t.Error(diff)
+	}
+	last := plan.Changes[len(plan.Changes)-1]
+	if last.Connection == nil || last.From != "shop" || last.To != "erp" || last.Connection.Source != 0 {
+		t.Errorf("the connection's ends are not named: %+v", last)
+	}
+	again := mustPlan(t, example, applied(hook.Catalogue{}, plan), true)
+	if !again.Empty() {
+		t.Errorf("a second apply changes something:\n%s", again.Text())
+	}
+}
+
+const small = `sources:
+  shop: { provider: shopify, secret: "${SHOPIFY_SECRET}" }
+destinations:
+  erp: { http: { url: https://erp.example.com/ } }
+connections:
+  orders: { from: shop, to: erp }
+`
+
+func TestPlanUpdatesAndDeletes(t *testing.T) {
+	catalogue := applied(hook.Catalogue{}, mustPlan(t, small, hook.Catalogue{}, false))
+	changed := strings.NewReplacer("shopify, secret", "stripe, secret", "SHOPIFY_SECRET", "METER_TOKEN", "orders: {", "payments: { types: [a],").Replace(small)
+	if got, want := mustPlan(t, changed, catalogue, false).Text(), `~ source shop
+    provider: shopify → stripe
+    secret: (secret) → (secret changed)
++ connection payments
+    from: shop
+    to: erp
+    types: [a]
+not in the flow, and left alone: connection orders
+1 to create, 1 to update, 0 to delete.
+`; got != want {
+		t.Error(cmp.Diff(want, got))
+	}
+	pruned := mustPlan(t, "sources: {other: }", catalogue, true)
+	if got, want := pruned.Text(), `+ source other
+- connection orders
+- source shop
+- destination erp
+1 to create, 0 to update, 3 to delete.
+`; got != want {
+		t.Error(cmp.Diff(want, got))
+	}
+	if left := applied(catalogue, pruned); len(left.Sources) != 1 || len(left.Destinations)+len(left.Connections) != 0 {
+		t.Errorf("what is left: %+v", left)
+	}
+}
+
+// A connection may come to lead elsewhere.
+func TestPlanMovesAConnection(t *testing.T) {
+	catalogue := applied(hook.Catalogue{}, mustPlan(t, small, hook.Catalogue{}, false))
+	plan := mustPlan(t, strings.Replace(small, "  erp: {", "  crm: { http: { url: https://crm.example.com/ } }\n  erp: {", 1), catalogue, false)
+	catalogue = applied(catalogue, plan)
+	moved := mustPlan(t, strings.NewReplacer("to: erp", "to: crm", "  erp: {", "  crm: { http: { url: https://crm.example.com/ } }\n  erp: {").Replace(small), catalogue, false)
+	if got, want := moved.Text(), "~ connection orders\n    to: erp → crm\n0 to create, 1 to update, 0 to delete.\n"; got != want {
+		t.Error(cmp.Diff(want, got))
+	}
+	if moved.Changes[0].Connection.Destination == 0 {
+		t.Error("the id of a destination that exists is not given")
+	}
+}
+
+// A secret that was generated stays, and no other project is touched.
+func TestPlanKeepsWhatItDidNotMake(t *testing.T) {
+	first := mustPlan(t, small, hook.Catalogue{}, false)
+	if text := first.Text(); !strings.Contains(text, "http.sign.secret: (a generated secret)") {
+		t.Errorf("no secret was generated:\n%s", text)
+	}
+	catalogue := applied(hook.Catalogue{}, first)
+	secret := catalogue.Destinations[0].HTTP.Sign.Secret
+	if !strings.HasPrefix(secret.Reveal(), "whsec_") {
+		t.Errorf("the secret is %d characters of something else", len(secret))
+	}
+	if plan := mustPlan(t, small, catalogue, false); !plan.Empty() {
+		t.Errorf("the generated secret is not kept:\n%s", plan.Text())
+	}
+	other, err := mustParse(t, small).Plan(project+1, catalogue, true)
+	if err != nil || len(other.Changes) != 3 || other.Changes[0].Op != hook.OpCreate {
+		t.Errorf("another project: %v %v", other, err)
+	}
+	none := mustPlan(t, strings.Replace(small, "example.com/", "example.com/, sign: none", 1), catalogue, false)
+	if text := none.Text(); !strings.Contains(text, "http.sign.none: (nothing) → true") || !strings.Contains(text, "http.sign.secret: (secret) → (nothing)") {
+		t.Errorf("signing is not switched off:\n%s", text)
+	}
+}
+
+// A pause by a person or by a 410 is not ended by a flow that does not know of it.
+func TestPlanKeepsPauses(t *testing.T) {
+	catalogue := applied(hook.Catalogue{}, mustPlan(t, small, hook.Catalogue{}, false))
+	catalogue.Destinations[0].Paused, catalogue.Destinations[0].PauseReason = true, "it answered 410"
+	catalogue.Connections[0].Paused = true
+	plan := mustPlan(t, strings.Replace(small, "https://erp.example.com/", "https://erp2.example.com/", 1), catalogue, false)
+	want := `~ destination erp
+    http.url: https://erp.example.com/ → https://erp2.example.com/
+warning: the destination erp is paused (it answered 410), and stays so until somebody resumes it
+warning: the connection orders is paused, and stays so until somebody resumes it
+0 to create, 1 to update, 0 to delete.
+`
+	if diff := cmp.Diff(want, plan.Text()); diff != "" {
+		t.Error(diff)
+	}
+	if updated := plan.Changes[0].Destination; !updated.Paused || updated.PauseReason == "" {
+		t.Error("the plan resumes the destination")
+	}
+}
+
+func TestPlanStateChecksTheEnds(t *testing.T) {
+	state := State{Connections: map[string]ConnectionSpec{"c": {From: "shp", To: "erp"}}}
+	catalogue := hook.Catalogue{Sources: []hook.Source{{ID: 1, Project: project, Name: "shop"}}, Destinations: []hook.Destination{{ID: 2, Project: project, Name: "erp"}}}
+	_, err := PlanState(project, catalogue, state, false)
+	invalid := (*hook.Error)(nil)
+	if !errors.As(err, &invalid) || len(invalid.Problems) != 1 || invalid.Problems[0].Path != "connections.c.from" ||
+		invalid.Problems[0].Message != `no source "shp"; did you mean "shop"?` {
+		t.Errorf("got %v", err)
+	}
+	state.Connections["c"] = ConnectionSpec{From: "shop", To: "erp"}
+	if plan, err := PlanState(project, catalogue, state, false); err != nil || plan.Changes[0].Connection.Source != 1 {
+		t.Errorf("got %v, %v", plan, err)
+	}
+	if _, err := PlanState(project, catalogue, state, true); err == nil {
+		t.Error("a connection may lead from a source that the same plan deletes")
+	}
+}
+
+func TestLocate(t *testing.T) {
+	parsed := mustParse(t, small)
+	err := parsed.Locate(hook.Invalid("no", []hook.Problem{
+		{Path: "destinations.erp.http.url", Message: "a private address"}, {Path: "elsewhere", Message: "unknown"},
+	}))
+	if got, want := place(err), "elsewhere: elsewhere: unknown\nflow.yaml:4:23: destinations.erp.http.url: a private address"; got != want {
+		t.Errorf("got %s", got)
+	}
+	plain := errors.New("plain")
+	if got := parsed.Locate(plain); !errors.Is(got, plain) {
+		t.Errorf("got %v", got)
+	}
+}
