@@ -131,7 +131,7 @@ func (f form) at(path string, names []string) string {
 	if text, ok := f[names[0]+"["+strings.Join(names[1:], "][")+"]"]; ok {
 		return text
 	}
-	if text := f[names[0]]; text != "" && valid([]byte(text)) {
+	if text := f[names[0]]; text != "" && ValidJSON([]byte(text)) {
 		return textAt(text, names[1:])
 	}
 	return ""

@@ -54,7 +54,7 @@ func (b *body) look() {
 		b.kind, b.form = bodyForm, parseForm(string(payload))
 		return
 	}
-	if valid(payload) {
+	if ValidJSON(payload) {
 		b.kind, b.text = bodyJSON, alias(payload)
 	}
 }
@@ -73,9 +73,10 @@ func isForm(headers hook.Headers) bool {
 // shallow is the nesting up to which the fast, recursive check of JSON is used.
 const shallow = 1000
 
-// valid reports whether payload is one JSON value. Nested brackets could exhaust the
-// stack of gjson's check, which is recursive; encoding/json has a limit for them.
-func valid(payload []byte) bool {
+// ValidJSON reports whether payload is one JSON value, nested no deeper than
+// encoding/json allows. What passes is safe to read with gjson.
+func ValidJSON(payload []byte) bool {
+	// The fast check is recursive, so that many brackets could exhaust its stack.
 	if bytes.Count(payload, []byte{'{'})+bytes.Count(payload, []byte{'['}) > shallow {
 		return json.Valid(payload)
 	}

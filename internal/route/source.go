@@ -1,6 +1,8 @@
 package route
 
 import (
+	"time"
+
 	"malote.dev/malote/internal/filter"
 	"malote.dev/malote/internal/hook"
 )
@@ -51,6 +53,22 @@ func (s *Source) EventKey(in *filter.Input) string {
 func (s *Source) ProviderID(in *filter.Input) string {
 	text, _ := s.fields.dedupe.Text(in)
 	return text
+}
+
+// DedupeWindow returns how long the provider's ids of this source are remembered.
+func (s *Source) DedupeWindow() time.Duration {
+	if dedupe := s.Effective.Dedupe; dedupe != nil && dedupe.Window > 0 {
+		return time.Duration(dedupe.Window)
+	}
+	return time.Duration(hook.DefaultDedupeWindow)
+}
+
+// BodyLimit returns the largest body that the source takes, in bytes.
+func (s *Source) BodyLimit() int64 {
+	if s.Effective.MaxBody > 0 {
+		return s.Effective.MaxBody
+	}
+	return hook.DefaultMaxBody
 }
 
 // Match returns the enabled connections that an event of this source goes over, in the
