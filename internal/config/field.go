@@ -71,7 +71,7 @@ func (f *Field) Get(s *Settings) string {
 	value := reflect.ValueOf(s).Elem().Field(f.index)
 	switch {
 	case f.List:
-		values, _ := value.Interface().([]string) //nolint:errcheck // every list is a list of texts
+		values, _ := value.Interface().([]string)
 		return strings.Join(values, ", ")
 	case f.Switch:
 		return strconv.FormatBool(value.Bool())

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"strconv"
 	"strings"
 
 	"go.yaml.in/yaml/v4"
@@ -89,7 +90,7 @@ func (l *loader) readFlags() {
 		if !ok {
 			continue
 		}
-		var values []string
+		values := make([]string, 0, len(texts))
 		for _, text := range texts {
 			values = append(values, split(&field, text)...)
 		}
@@ -126,7 +127,7 @@ func (l *loader) readFile() {
 		}
 	}
 	for _, problem := range decoder.Problems().Sorted() {
-		l.problems = append(l.problems, hook.Problem{Path: problem.Position.String(), Message: problem.Message})
+		l.problems = append(l.problems, hook.Problem{Path: problem.String(), Message: problem.Message})
 	}
 }
 
@@ -134,11 +135,11 @@ func (l *loader) readFile() {
 func (l *loader) fromFile(decoder *strict.Decoder, name string, entry strict.Entry) {
 	field, ok := findField(entry.Name)
 	if !ok {
-		decoder.Add(entry.At, "unknown setting %q%s", entry.Name, strict.Suggest(entry.Name, keys(Fields())))
+		decoder.Addf(entry.At, "unknown setting %q%s", entry.Name, strict.Suggest(entry.Name, keys(Fields())))
 		return
 	}
 	if field.Key == "config" {
-		decoder.Add(entry.At, "a configuration file cannot name another one: remove the key")
+		decoder.Addf(entry.At, "a configuration file cannot name another one: remove the key")
 		return
 	}
 	before := len(decoder.Problems())
@@ -147,7 +148,7 @@ func (l *loader) fromFile(decoder *strict.Decoder, name string, entry strict.Ent
 		return
 	}
 	if err := field.Set(&l.settings, texts...); err != nil {
-		decoder.Add(entry.At, "%s: %s", field.Key, err)
+		decoder.Addf(entry.At, "%s: %s", field.Key, err)
 		return
 	}
 	l.origins[field.Key] = fmt.Sprintf("%s:%d", name, entry.At.Line)
@@ -164,7 +165,7 @@ func fileTexts(decoder *strict.Decoder, name string, field *Field, node *yaml.No
 		return texts
 	case field.Switch:
 		decoder.Decode(name, field.Key, node, &on)
-		return []string{fmt.Sprint(on)}
+		return []string{strconv.FormatBool(on)}
 	default:
 		decoder.Decode(name, field.Key, node, &text)
 		return []string{text}

@@ -5,6 +5,8 @@ import "malote.dev/malote/internal/hook"
 // Settings are the effective settings of one run. The tags declare each: its key (in
 // the file, and as the flag --key; the variable is MALOTE_KEY in capitals with
 // underscores), its default, its group, and what it is for.
+//
+//nolint:lll // a declaration is one tag, and reads as one line
 type Settings struct {
 	ConfigFile string `key:"config" metavar:"FILE" group:"files" help:"read settings from this YAML file; default: malote.yaml in the working directory, if it is there"`
 	Data       string `key:"data" metavar:"DIR" default:"./malote-data" group:"files" help:"folder that holds the database, the key that seals secrets, and the admin token"`

@@ -26,24 +26,24 @@ const (
 // each problem is the setting's key.
 func (s *Settings) Validate() error {
 	v := &validator{}
-	v.check("data", s.Data != "", "a folder is needed")
+	v.checkf("data", s.Data != "", "a folder is needed")
 	v.database(s.Database)
 	v.address("listen", s.Listen)
 	v.link("public-url", s.PublicURL)
 	v.link("server", s.Server)
-	v.check("server", s.Server != "", "the server's address is needed")
+	v.checkf("server", s.Server != "", "the server's address is needed")
 	for _, proxy := range s.TrustedProxies {
 		v.network("trusted-proxies", proxy)
 	}
 	for _, entry := range s.AllowPrivate {
 		v.opening(entry)
 	}
-	v.check("tls-cert", s.TLSCert != "" || s.TLSKey == "", "a certificate belongs to tls-key: set both, or neither")
-	v.check("tls-key", s.TLSKey != "" || s.TLSCert == "", "a key belongs to tls-cert: set both, or neither")
-	v.check("client-ca", s.ClientCA == "" || s.TLSCert != "", "client certificates need HTTPS: set tls-cert and tls-key as well")
-	v.check("max-body", s.MaxBody >= minBody && s.MaxBody <= maxBody, "%s is out of range: it goes from %s to %s", s.MaxBody, minBody, maxBody)
-	v.check("retention-sweep", s.RetentionSweep >= minSweep, "%s is too short: the least is %s", s.RetentionSweep, minSweep)
-	v.check("shutdown-grace", s.ShutdownGrace <= maxGrace, "%s is too long: the most is %s", s.ShutdownGrace, maxGrace)
+	v.checkf("tls-cert", s.TLSCert != "" || s.TLSKey == "", "a certificate belongs to tls-key: set both, or neither")
+	v.checkf("tls-key", s.TLSKey != "" || s.TLSCert == "", "a key belongs to tls-cert: set both, or neither")
+	v.checkf("client-ca", s.ClientCA == "" || s.TLSCert != "", "client certificates need HTTPS: set tls-cert and tls-key as well")
+	v.checkf("max-body", s.MaxBody >= minBody && s.MaxBody <= maxBody, "%s is out of range: it goes from %s to %s", s.MaxBody, minBody, maxBody)
+	v.checkf("retention-sweep", s.RetentionSweep >= minSweep, "%s is too short: the least is %s", s.RetentionSweep, minSweep)
+	v.checkf("shutdown-grace", s.ShutdownGrace <= maxGrace, "%s is too long: the most is %s", s.ShutdownGrace, maxGrace)
 	v.oneOf("log-level", s.LogLevel, "debug", "info", "warn", "error")
 	v.oneOf("log-format", s.LogFormat, "text", "json")
 	v.profiling(s.Profiling)
@@ -52,7 +52,7 @@ func (s *Settings) Validate() error {
 
 type validator struct{ problems []hook.Problem }
 
-func (v *validator) check(key string, ok bool, format string, args ...any) {
+func (v *validator) checkf(key string, ok bool, format string, args ...any) {
 	if !ok {
 		v.problems = append(v.problems, hook.Problem{Path: key, Message: fmt.Sprintf(format, args...)})
 	}
@@ -61,22 +61,22 @@ func (v *validator) check(key string, ok bool, format string, args ...any) {
 func (v *validator) database(text string) {
 	switch scheme, _, _ := strings.Cut(text, ":"); scheme {
 	case "sqlite":
-		v.check("database", text == "sqlite", "the SQLite database lies in the data folder: write sqlite, and set data to move it")
+		v.checkf("database", text == "sqlite", "the SQLite database lies in the data folder: write sqlite, and set data to move it")
 	case "postgres", "postgresql":
-		v.check("database", false, "PostgreSQL is not available in this version: leave it out to use the embedded SQLite database")
+		v.checkf("database", false, "PostgreSQL is not available in this version: leave it out to use the embedded SQLite database")
 	default:
-		v.check("database", false, "%q is not a database that is known: write sqlite", scheme)
+		v.checkf("database", false, "%q is not a database that is known: write sqlite", scheme)
 	}
 }
 
 func (v *validator) oneOf(key, value string, words ...string) {
-	v.check(key, slices.Contains(words, value), "%q is not one of %s", value, strings.Join(words, ", "))
+	v.checkf(key, slices.Contains(words, value), "%q is not one of %s", value, strings.Join(words, ", "))
 }
 
 func (v *validator) address(key, text string) {
 	_, port, err := net.SplitHostPort(text)
 	number, portErr := strconv.Atoi(port)
-	v.check(key, err == nil && portErr == nil && number >= 0 && number <= highestPort,
+	v.checkf(key, err == nil && portErr == nil && number >= 0 && number <= highestPort,
 		"%q is not an address to listen on: write HOST:PORT, such as 127.0.0.1:8420 or :8420", text)
 }
 
@@ -85,14 +85,14 @@ func (v *validator) link(key, text string) {
 		return
 	}
 	link, err := url.Parse(text)
-	v.check(key, err == nil && (link.Scheme == "http" || link.Scheme == "https") && link.Host != "" && link.RawQuery == "" && link.Fragment == "",
+	v.checkf(key, err == nil && (link.Scheme == "http" || link.Scheme == "https") && link.Host != "" && link.RawQuery == "" && link.Fragment == "",
 		"%q is not the address of a server: write http:// or https://, the host, and a path if there is one", text)
 }
 
 func (v *validator) network(key, text string) {
 	_, prefixErr := netip.ParsePrefix(text)
 	_, addressErr := netip.ParseAddr(text)
-	v.check(key, prefixErr == nil || addressErr == nil, "%q is not a range of addresses: write a CIDR such as 10.0.0.0/8, or one address", text)
+	v.checkf(key, prefixErr == nil || addressErr == nil, "%q is not a range of addresses: write a CIDR such as 10.0.0.0/8, or one address", text)
 }
 
 // opening checks one CIDR[:PORT] of allow-private.
@@ -103,7 +103,7 @@ func (v *validator) opening(text string) {
 			_, err = netip.ParsePrefix(text[:cut])
 		}
 	}
-	v.check("allow-private", err == nil, "%q is not a range of addresses: write a CIDR and perhaps a port, such as 10.1.0.0/16 or 127.0.0.1/32:9000", text)
+	v.checkf("allow-private", err == nil, "%q is not a range of addresses: write a CIDR and perhaps a port, such as 10.1.0.0/16 or 127.0.0.1/32:9000", text)
 }
 
 func (v *validator) profiling(text string) {
@@ -116,6 +116,6 @@ func (v *validator) profiling(text string) {
 		return
 	}
 	address, err := netip.ParseAddr(host)
-	v.check("profiling", host == "localhost" || (err == nil && address.IsLoopback()),
+	v.checkf("profiling", host == "localhost" || (err == nil && address.IsLoopback()),
 		"%q is not a loopback address: profiles show what is in memory, so write 127.0.0.1:PORT", text)
 }

@@ -67,7 +67,7 @@ func entries(path string, value reflect.Value) []leaf {
 	for _, key := range value.MapKeys() {
 		keys[key.String()] = value.MapIndex(key)
 	}
-	var all []leaf
+	all := make([]leaf, 0, len(keys))
 	for _, key := range names(keys) {
 		all = append(all, leaves(path+"."+key, keys[key])...)
 	}

@@ -52,7 +52,8 @@ func (e *expander) value(name string) (string, error) {
 		return e.file(path)
 	}
 	if !isVariable(name) {
-		return "", fmt.Errorf("${%s} is not a reference: write ${NAME} with letters, digits and underscores, ${file:/path}, or $${ for the two characters themselves", name)
+		return "", fmt.Errorf("${%s} is not a reference: write ${NAME} with letters, digits and underscores, ${file:/path}, "+
+			"or $${ for the two characters themselves", name)
 	}
 	value, ok := e.lookup(name)
 	if !ok {

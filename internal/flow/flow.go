@@ -116,10 +116,11 @@ func (f *Flow) Locate(err error) error {
 	located := make(strict.Problems, 0, len(invalid.Problems))
 	for _, problem := range invalid.Problems {
 		at, ok := f.decoder.At(problem.Path)
+		message := subject(problem)
 		if !ok {
-			at.File = problem.Path
+			at.File, message = problem.Path, problem.Message
 		}
-		located = append(located, strict.Problem{Position: at, Message: subject(problem)})
+		located = append(located, strict.Problem{Position: at, Message: message})
 	}
 	return &hook.Error{Kind: invalid.Kind, Message: invalid.Message, Problems: problems(located), Err: invalid.Err}
 }
@@ -141,7 +142,7 @@ func problems(list strict.Problems) []hook.Problem {
 		if i == maxProblems {
 			return append(shown, hook.Problem{Message: fmt.Sprintf("and %d more problems", len(list)-i)})
 		}
-		shown = append(shown, hook.Problem{Path: problem.Position.String(), Message: problem.Message})
+		shown = append(shown, hook.Problem{Path: problem.String(), Message: problem.Message})
 	}
 	return shown
 }

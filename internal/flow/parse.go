@@ -66,7 +66,7 @@ func (p *parser) document(file string, root *yaml.Node) {
 		case "connections":
 			section(p, file, entry, p.state.Connections)
 		default:
-			p.decoder.Add(entry.At, "unknown key %q%s", entry.Name, strict.Suggest(entry.Name, []string{"sources", "destinations", "connections"}))
+			p.decoder.Addf(entry.At, "unknown key %q%s", entry.Name, strict.Suggest(entry.Name, []string{"sources", "destinations", "connections"}))
 		}
 	}
 }
@@ -77,7 +77,7 @@ func section[Spec any](p *parser, file string, section strict.Entry, into map[st
 		path := section.Name + "." + entry.Name
 		if _, twice := into[entry.Name]; twice {
 			first, _ := p.decoder.At(path)
-			p.decoder.Add(entry.At, "%s is there already, in %s: remove one of them, or give it another name", path, first)
+			p.decoder.Addf(entry.At, "%s is there already, in %s: remove one of them, or give it another name", path, first)
 			continue
 		}
 		p.decoder.Remember(path, entry.At)

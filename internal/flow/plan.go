@@ -103,7 +103,7 @@ func (p *planner) add(noun, name string, change hook.Change, fields []FieldChang
 	p.Items = append(p.Items, Item{Op: change.Op, Noun: noun, Name: name, Fields: fields})
 }
 
-func (p *planner) warn(format string, args ...any) {
+func (p *planner) warnf(format string, args ...any) {
 	p.Warnings = append(p.Warnings, fmt.Sprintf(format, args...))
 }
 
@@ -128,7 +128,7 @@ func (p *planner) destination(name string, spec hook.DestinationSpec) error {
 		old = current.DestinationSpec
 		if old.Paused && !spec.Paused {
 			spec.Paused, spec.PauseReason = true, old.PauseReason
-			p.warn("the destination %s is paused%s, and stays so until somebody resumes it", name, because(old.PauseReason))
+			p.warnf("the destination %s is paused%s, and stays so until somebody resumes it", name, because(old.PauseReason))
 		} else if old.Paused && spec.PauseReason == "" {
 			spec.PauseReason = old.PauseReason
 		}
@@ -197,7 +197,7 @@ func (p *planner) connection(name string, spec ConnectionSpec, state *State) {
 	p.end(name, "from", "source", spec.From, ends(p.sources, state.Sources, p.prune))
 	p.end(name, "to", "destination", spec.To, ends(p.destinations, state.Destinations, p.prune))
 	if spec.Order != nil {
-		p.warn("the connection %s asks for an order, which is kept but not enforced yet: deliveries may overtake each other", name)
+		p.warnf("the connection %s asks for an order, which is kept but not enforced yet: deliveries may overtake each other", name)
 	}
 	next := hook.Connection{Project: p.project, Name: name}
 	old := ConnectionSpec{}
@@ -206,7 +206,7 @@ func (p *planner) connection(name string, spec ConnectionSpec, state *State) {
 		old = p.described(current)
 		if old.Paused && !spec.Paused {
 			spec.Paused = true
-			p.warn("the connection %s is paused, and stays so until somebody resumes it", name)
+			p.warnf("the connection %s is paused, and stays so until somebody resumes it", name)
 		}
 	}
 	next.ConnectionSpec, next.Source, next.Destination = spec.ConnectionSpec, 0, 0

@@ -20,7 +20,7 @@ func applied(catalogue hook.Catalogue, plan *Plan) hook.Catalogue {
 	next.Destinations = append([]hook.Destination(nil), catalogue.Destinations...)
 	next.Connections = append([]hook.Connection(nil), catalogue.Connections...)
 	for i, change := range plan.Changes {
-		id := int64(100*next.Revision) + int64(i)
+		id := 100*next.Revision + int64(i)
 		switch {
 		case change.Source != nil:
 			next.Sources = put(next.Sources, change.Op, *change.Source, func(s *hook.Source) (string, *hook.SourceID) { return s.Name, &s.ID }, hook.SourceID(id))
@@ -248,9 +248,9 @@ func TestPlanStateChecksTheEnds(t *testing.T) {
 func TestLocate(t *testing.T) {
 	parsed := mustParse(t, small)
 	err := parsed.Locate(hook.Invalid("no", []hook.Problem{
-		{Path: "destinations.erp.http.url", Message: "a private address"}, {Path: "elsewhere", Message: "unknown"},
+		{Path: "destinations.erp.http.url", Message: "a private address"}, {Path: "nowhere", Message: "unknown"},
 	}))
-	if got, want := place(err), "elsewhere: elsewhere: unknown\nflow.yaml:4:23: destinations.erp.http.url: a private address"; got != want {
+	if got, want := place(err), "flow.yaml:4:23: destinations.erp.http.url: a private address\nnowhere: unknown"; got != want {
 		t.Errorf("got %s", got)
 	}
 	plain := errors.New("plain")

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"malote.dev/malote/internal/filter"
@@ -64,14 +65,14 @@ type check struct {
 	problems []hook.Problem
 }
 
-func (c *check) fail(path, format string, args ...any) {
+func (c *check) failf(path, format string, args ...any) {
 	c.problems = append(c.problems, hook.Problem{Path: strings.TrimSuffix(c.prefix+path, "."), Message: fmt.Sprintf(format, args...)})
 }
 
-// need fails unless ok.
-func (c *check) need(ok bool, path, format string, args ...any) {
+// needf fails unless ok.
+func (c *check) needf(ok bool, path, format string, args ...any) {
 	if !ok {
-		c.fail(path, format, args...)
+		c.failf(path, format, args...)
 	}
 }
 
@@ -82,17 +83,17 @@ func (c *check) failed(path string, err error) {
 	case err == nil:
 	case errors.As(err, &invalid) && len(invalid.Problems) > 0:
 		for _, problem := range invalid.Problems {
-			c.fail(strings.Trim(path+"."+problem.Path, "."), "%s", problem.Message)
+			c.failf(strings.Trim(path+"."+problem.Path, "."), "%s", problem.Message)
 		}
 	default:
-		c.fail(path, "%s", err)
+		c.failf(path, "%s", err)
 	}
 }
 
 func (c *check) named(kind, name string, rest func()) {
 	c.prefix = kind + "." + name + "."
 	if err := hook.CheckName(name); err != nil {
-		c.fail("", "%s", err)
+		c.failf("", "%s", err)
 	}
 	rest()
 }
@@ -100,16 +101,16 @@ func (c *check) named(kind, name string, rest func()) {
 func (c *check) end(path, noun, name string, known []string) {
 	switch {
 	case name == "":
-		c.fail(path, "a %s is needed: write %s: and its name", noun, path)
+		c.failf(path, "a %s is needed: write %s: and its name", noun, path)
 	case len(known) == 0:
-		c.fail(path, "no %s %q: the flow has none", noun, name)
+		c.failf(path, "no %s %q: the flow has none", noun, name)
 	case !slices.Contains(known, name):
-		c.fail(path, "no %s %q in the flow%s", noun, name, strict.Suggest(name, known))
+		c.failf(path, "no %s %q in the flow%s", noun, name, strict.Suggest(name, known))
 	}
 }
 
 func (c *check) source(spec *hook.SourceSpec) {
-	c.need(spec.MaxBody >= 0, "maxBody", "%d is not a number of bytes", spec.MaxBody)
+	c.needf(spec.MaxBody >= 0, "maxBody", "%d is not a number of bytes", spec.MaxBody)
 	places := map[string]*hook.Field{"type": spec.Type, "key": spec.Key}
 	if spec.Dedupe != nil {
 		places["dedupe"] = &spec.Dedupe.Field
@@ -134,7 +135,7 @@ const (
 
 func (c *check) connection(spec *hook.ConnectionSpec) {
 	for i, pattern := range spec.Types {
-		c.need(strings.TrimSpace(pattern) != "", fmt.Sprintf("types[%d]", i), "the pattern is empty: write an event type, such as orders/create, or orders/*")
+		c.needf(strings.TrimSpace(pattern) != "", fmt.Sprintf("types[%d]", i), "the pattern is empty: write an event type, such as orders/create, or orders/*")
 	}
 	if spec.Filter != "" {
 		_, err := filter.Compile(spec.Filter)
@@ -148,7 +149,7 @@ func (c *check) connection(spec *hook.ConnectionSpec) {
 
 func (c *check) order(order *hook.Order) {
 	if order.Key == "" {
-		c.fail("order.key", "a key is needed: write a CEL expression, such as data.customer.id")
+		c.failf("order.key", "a key is needed: write a CEL expression, such as data.customer.id")
 	} else {
 		_, err := filter.CompileText(order.Key)
 		c.failed("order.key", err)
@@ -157,16 +158,16 @@ func (c *check) order(order *hook.Order) {
 	times := 0
 	if skip {
 		_, err := fmt.Sscanf(number, "%d", &times)
-		skip = err == nil && fmt.Sprint(times) == number && times > 0
+		skip = err == nil && strconv.Itoa(times) == number && times > 0
 	}
-	c.need(skip || slices.Contains([]string{"", "block", "park"}, order.Stuck), "order.stuck",
+	c.needf(skip || slices.Contains([]string{"", "block", "park"}, order.Stuck), "order.stuck",
 		"%q is not a rule for a stuck head: write block, park, or skip after N", order.Stuck)
 }
 
 func (c *check) retry(retry *hook.RetryPolicy) {
-	c.need(!retry.Off || len(retry.Schedule) == 0, "retry", "off and schedule contradict each other: remove one of them")
-	c.need(len(retry.Schedule) <= maxRetries, "retry.schedule", "%d retries: %d is the most", len(retry.Schedule), maxRetries)
+	c.needf(!retry.Off || len(retry.Schedule) == 0, "retry", "off and schedule contradict each other: remove one of them")
+	c.needf(len(retry.Schedule) <= maxRetries, "retry.schedule", "%d retries: %d is the most", len(retry.Schedule), maxRetries)
 	if retry.Jitter != nil {
-		c.need(*retry.Jitter >= 0 && *retry.Jitter <= 1, "retry.jitter", "%v is not a share: it goes from 0 to 1", *retry.Jitter)
+		c.needf(*retry.Jitter >= 0 && *retry.Jitter <= 1, "retry.jitter", "%v is not a share: it goes from 0 to 1", *retry.Jitter)
 	}
 }

@@ -14,10 +14,10 @@ import (
 )
 
 func (c *check) destination(spec *hook.DestinationSpec) {
-	c.need(spec.Concurrency >= 0 && spec.Concurrency <= maxConcurrency, "concurrency",
+	c.needf(spec.Concurrency >= 0 && spec.Concurrency <= maxConcurrency, "concurrency",
 		"%d is out of range: it goes from 1 to %d", spec.Concurrency, maxConcurrency)
 	if spec.HTTP == nil {
-		c.fail("", "the destination has no kind: write http: and its url")
+		c.failf("", "the destination has no kind: write http: and its url")
 		return
 	}
 	c.httpTarget(spec.HTTP)
@@ -36,23 +36,23 @@ func (c *check) httpTarget(target *hook.HTTPTarget) {
 		c.sign(*target.Sign)
 	}
 	encodings := []string{"raw", "cloudevents-binary", "cloudevents-structured"}
-	c.need(target.Encoding == "" || slices.Contains(encodings, target.Encoding), "http.encoding",
+	c.needf(target.Encoding == "" || slices.Contains(encodings, target.Encoding), "http.encoding",
 		"unknown encoding %q%s", target.Encoding, strict.Suggest(target.Encoding, encodings))
-	c.need(target.Timeout <= hook.MaxTimeout, "http.timeout", "%s is too long: %s is the most", target.Timeout, hook.MaxTimeout)
-	c.need(target.CA == "" || x509.NewCertPool().AppendCertsFromPEM([]byte(target.CA)), "http.ca",
+	c.needf(target.Timeout <= hook.MaxTimeout, "http.timeout", "%s is too long: %s is the most", target.Timeout, hook.MaxTimeout)
+	c.needf(target.CA == "" || x509.NewCertPool().AppendCertsFromPEM([]byte(target.CA)), "http.ca",
 		"there is no certificate here: write PEM blocks that begin with -----BEGIN CERTIFICATE-----, or ${file:/path/ca.pem}")
 }
 
 // link checks an address that requests go to.
 func (c *check) link(path, text string) {
 	if text == "" {
-		c.fail(path, "an address is needed, such as https://erp.example.com/orders")
+		c.failf(path, "an address is needed, such as https://erp.example.com/orders")
 		return
 	}
 	link, err := url.Parse(text)
 	if err != nil || (link.Scheme != "https" && link.Scheme != "http") || link.Hostname() == "" {
 		// The text is not repeated: it may hold credentials.
-		c.fail(path, "this is not an address: write https://, the host, and the path")
+		c.failf(path, "this is not an address: write https://, the host, and the path")
 		return
 	}
 	if c.rules.URL != nil {
@@ -63,17 +63,17 @@ func (c *check) link(path, text string) {
 func (c *check) method(method string) {
 	methods := []string{http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodGet, http.MethodHead, http.MethodOptions}
 	if method != "" && !slices.Contains(methods, method) {
-		c.fail("http.method", "unknown method %q%s", method, strict.Suggest(method, methods))
+		c.failf("http.method", "unknown method %q%s", method, strict.Suggest(method, methods))
 	}
 }
 
 // header checks a header field by the grammar of RFC 9110, section 5.
 func (c *check) header(path, name, value string) {
-	c.need(isToken(name), path, "%q cannot be a header's name: use letters, digits and '-'", name)
-	c.need(!strings.ContainsAny(value, "\r\n\x00"), path, "a header's value is one line")
+	c.needf(isToken(name), path, "%q cannot be a header's name: use letters, digits and '-'", name)
+	c.needf(!strings.ContainsAny(value, "\r\n\x00"), path, "a header's value is one line")
 	switch strings.ToLower(name) {
 	case "host", "content-length", "transfer-encoding", "connection", "upgrade", "te", "trailer":
-		c.fail(path, "the header %s belongs to the connection and cannot be set: remove it", name)
+		c.failf(path, "the header %s belongs to the connection and cannot be set: remove it", name)
 	}
 }
 
@@ -91,27 +91,27 @@ func (c *check) auth(auth *hook.Auth) {
 	kinds := 0
 	if auth.Bearer != "" {
 		kinds++
-		c.need(!strings.ContainsAny(auth.Bearer.Reveal(), "\r\n\x00"), "http.auth.bearer", "a token is one line")
+		c.needf(!strings.ContainsAny(auth.Bearer.Reveal(), "\r\n\x00"), "http.auth.bearer", "a token is one line")
 	}
 	if basic := auth.Basic; basic != nil {
 		kinds++
-		c.need(basic.Username != "" || basic.Password != "", "http.auth.basic", "a username and a password are needed")
-		c.need(!strings.Contains(basic.Username, ":"), "http.auth.basic.username", "a username of HTTP Basic has no colon (RFC 7617)")
+		c.needf(basic.Username != "" || basic.Password != "", "http.auth.basic", "a username and a password are needed")
+		c.needf(!strings.Contains(basic.Username, ":"), "http.auth.basic.username", "a username of HTTP Basic has no colon (RFC 7617)")
 	}
 	if header := auth.Header; header != nil {
 		kinds++
-		c.need(header.Value != "", "http.auth.header.value", "a value is needed")
+		c.needf(header.Value != "", "http.auth.header.value", "a value is needed")
 		c.header("http.auth.header.name", header.Name, header.Value.Reveal())
 	}
 	if oauth := auth.OAuth2; oauth != nil {
 		kinds++
 		c.link("http.auth.oauth2.tokenUrl", oauth.TokenURL)
-		c.need(oauth.ClientID != "", "http.auth.oauth2.clientId", "the client's id is needed")
+		c.needf(oauth.ClientID != "", "http.auth.oauth2.clientId", "the client's id is needed")
 	}
-	c.need(kinds <= 1, "http.auth", "bearer, basic, header and oauth2 exclude each other: keep one of them")
+	c.needf(kinds <= 1, "http.auth", "bearer, basic, header and oauth2 exclude each other: keep one of them")
 	if cert := auth.MTLS; cert != nil {
 		_, err := tls.X509KeyPair([]byte(cert.Cert), []byte(cert.Key.Reveal()))
-		c.need(err == nil, "http.auth.mtls", "the certificate and the key are not a pair of PEM texts: %v", err)
+		c.needf(err == nil, "http.auth.mtls", "the certificate and the key are not a pair of PEM texts: %v", err)
 	}
 }
 

@@ -17,6 +17,8 @@ const (
 	MaxBytes = 4 << 20 // of one file
 	maxDepth = 64      // of nested values
 	maxNodes = 200_000 // decoded, aliases counted each time
+
+	maxProblems = 1000 // kept; nobody reads more
 )
 
 // Decoder reads documents into values and collects every mistake on the way.
@@ -32,8 +34,11 @@ type Decoder struct {
 // Problems returns the mistakes found so far.
 func (d *Decoder) Problems() Problems { return d.problems }
 
-// Add notes a mistake at a place.
-func (d *Decoder) Add(at Position, format string, args ...any) {
+// Addf notes a mistake at a place.
+func (d *Decoder) Addf(at Position, format string, args ...any) {
+	if len(d.problems) == maxProblems {
+		return
+	}
 	d.problems = append(d.problems, Problem{Position: at, Message: fmt.Sprintf(format, args...)})
 }
 
@@ -55,7 +60,7 @@ func (d *Decoder) At(path string) (Position, bool) {
 // Documents parses the YAML documents of a file. A syntax error is noted, and nothing returned.
 func (d *Decoder) Documents(file string, data []byte) []*yaml.Node {
 	if len(data) > MaxBytes {
-		d.Add(Position{File: file}, "the file has %d bytes, more than the %d that are read: split it", len(data), MaxBytes)
+		d.Addf(Position{File: file}, "the file has %d bytes, more than the %d that are read: split it", len(data), MaxBytes)
 		return nil
 	}
 	var documents []yaml.Node
@@ -68,7 +73,7 @@ func (d *Decoder) Documents(file string, data []byte) []*yaml.Node {
 				message = syntax.ContextMsg + ": " + message
 			}
 		}
-		d.Add(at, "this is not YAML: %s", message)
+		d.Addf(at, "this is not YAML: %s", message)
 		return nil
 	}
 	roots := make([]*yaml.Node, 0, len(documents))
@@ -103,7 +108,7 @@ func (d *Decoder) Mapping(file, path string, node *yaml.Node) []Entry {
 		return nil
 	}
 	if node.Kind != yaml.MappingNode {
-		w.fail(node, "%s must be a mapping of names to values, not %s", subject(path), describe(node))
+		w.failf(node, "%s must be a mapping of names to values, not %s", subject(path), describe(node))
 		return nil
 	}
 	return w.entries(path, node)
@@ -117,8 +122,8 @@ type walk struct {
 	depth int
 }
 
-func (w *walk) fail(node *yaml.Node, format string, args ...any) {
-	w.Add(w.position(node), format, args...)
+func (w *walk) failf(node *yaml.Node, format string, args ...any) {
+	w.Addf(w.position(node), format, args...)
 }
 
 func (w *walk) position(node *yaml.Node) Position {
@@ -130,12 +135,12 @@ func (w *walk) enter(node *yaml.Node) (*yaml.Node, bool) {
 	w.nodes++
 	if w.nodes > maxNodes {
 		if w.nodes == maxNodes+1 {
-			w.fail(node, "there are more than %d values here, aliases counted each time: split the file", maxNodes)
+			w.failf(node, "there are more than %d values here, aliases counted each time: split the file", maxNodes)
 		}
 		return nil, false
 	}
 	if w.depth > maxDepth {
-		w.fail(node, "the values are nested deeper than %d levels", maxDepth)
+		w.failf(node, "the values are nested deeper than %d levels", maxDepth)
 		return nil, false
 	}
 	if node.Kind == yaml.AliasNode {
@@ -172,7 +177,7 @@ func (w *walk) value(path string, node *yaml.Node, into reflect.Value) {
 		w.Remember(path, at)
 	}
 	if IsEmpty(node) {
-		w.fail(node, "%s is empty: write a value, or leave the key out", subject(path))
+		w.failf(node, "%s is empty: write a value, or leave the key out", subject(path))
 		return
 	}
 	if into.Kind() == reflect.Pointer {
@@ -212,10 +217,10 @@ func (w *walk) text(path string, node *yaml.Node, into reflect.Value) {
 // not shown.
 func (w *walk) misfit(path string, node *yaml.Node, text string, err error) {
 	if text != node.Value {
-		w.fail(node, "%s: what %q stands for cannot be used here", path, node.Value)
+		w.failf(node, "%s: what %q stands for cannot be used here", path, node.Value)
 		return
 	}
-	w.fail(node, "%s: %s", path, err)
+	w.failf(node, "%s: %s", path, err)
 }
 
 // structure reads a struct from a mapping, or from a text where the type allows it.
@@ -226,13 +231,13 @@ func (w *walk) structure(path string, node *yaml.Node, into reflect.Value) {
 	}
 	fields := Fields(into.Type())
 	if node.Kind != yaml.MappingNode {
-		w.fail(node, "%s must be a mapping, not %s%s", subject(path), describe(node), Suggest("", Keys(into.Type())))
+		w.failf(node, "%s must be a mapping, not %s%s", subject(path), describe(node), Suggest("", Keys(into.Type())))
 		return
 	}
 	for _, entry := range w.entries(path, node) {
 		field := findField(fields, entry.Name)
 		if field == nil {
-			w.Add(entry.At, "unknown key %q%s%s", entry.Name, within(path), Suggest(entry.Name, Keys(into.Type())))
+			w.Addf(entry.At, "unknown key %q%s%s", entry.Name, within(path), Suggest(entry.Name, Keys(into.Type())))
 			continue
 		}
 		w.remember(join(path, entry.Name), entry)
@@ -275,11 +280,11 @@ func (w *walk) entries(path string, node *yaml.Node) []Entry {
 		at := w.position(node.Content[i])
 		switch first, twice := seen[key.Value]; {
 		case key.Kind != yaml.ScalarNode || IsEmpty(key):
-			w.Add(at, "a key%s must be a text", within(path))
+			w.Addf(at, "a key%s must be a text", within(path))
 		case key.ShortTag() == "!!merge" && key.Style == 0:
-			w.Add(at, "merge keys (<<) are not read: write the keys%s out, or share a whole value by an alias", within(path))
+			w.Addf(at, "merge keys (<<) are not read: write the keys%s out, or share a whole value by an alias", within(path))
 		case twice:
-			w.Add(at, "the key %q%s occurs twice: it stands in line %d already", key.Value, within(path), first.Line)
+			w.Addf(at, "the key %q%s occurs twice: it stands in line %d already", key.Value, within(path), first.Line)
 		default:
 			seen[key.Value] = at
 			entries = append(entries, Entry{Name: key.Value, At: at, Value: node.Content[i+1]})
@@ -290,7 +295,7 @@ func (w *walk) entries(path string, node *yaml.Node) []Entry {
 
 func (w *walk) mapping(path string, node *yaml.Node, into reflect.Value) {
 	if node.Kind != yaml.MappingNode {
-		w.fail(node, "%s must be a mapping of names to values, not %s", subject(path), describe(node))
+		w.failf(node, "%s must be a mapping of names to values, not %s", subject(path), describe(node))
 		return
 	}
 	into.Set(reflect.MakeMap(into.Type()))
@@ -304,7 +309,7 @@ func (w *walk) mapping(path string, node *yaml.Node, into reflect.Value) {
 
 func (w *walk) list(path string, node *yaml.Node, into reflect.Value) {
 	if node.Kind != yaml.SequenceNode {
-		w.fail(node, "%s must be a list, such as [a, b], not %s", subject(path), describe(node))
+		w.failf(node, "%s must be a list, such as [a, b], not %s", subject(path), describe(node))
 		return
 	}
 	into.Set(reflect.MakeSlice(into.Type(), len(node.Content), len(node.Content)))
@@ -324,7 +329,7 @@ func (w *walk) scalar(path string, node *yaml.Node, into reflect.Value) {
 		return
 	}
 	if err := setNumber(into, text); err != nil || (text == node.Value && !fits(node.ShortTag(), into.Kind())) {
-		w.fail(node, "%s must be %s, not %q", subject(path), kind, node.Value)
+		w.failf(node, "%s must be %s, not %q", subject(path), kind, node.Value)
 	}
 }
 
@@ -363,7 +368,7 @@ func setNumber(into reflect.Value, text string) error {
 // expanded returns a scalar's text after Expand.
 func (w *walk) expanded(path string, node *yaml.Node, kind string) (string, bool) {
 	if node.Kind != yaml.ScalarNode {
-		w.fail(node, "%s must be %s, not %s", subject(path), kind, describe(node))
+		w.failf(node, "%s must be %s, not %s", subject(path), kind, describe(node))
 		return "", false
 	}
 	if w.Expand == nil {
@@ -371,7 +376,7 @@ func (w *walk) expanded(path string, node *yaml.Node, kind string) (string, bool
 	}
 	text, err := w.Expand(node.Value)
 	if err != nil {
-		w.fail(node, "%s: %s", path, err)
+		w.failf(node, "%s: %s", path, err)
 		return "", false
 	}
 	return text, true
