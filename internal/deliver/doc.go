@@ -1,0 +1,28 @@
+// Package deliver carries accepted deliveries to their destinations: it decides when
+// an attempt is made, makes it, and hands its result to the store. First tries,
+// retries and attempts that a person asked for take the same way.
+//
+// Each destination has a lane: a bounded queue in memory, a number of attempts in
+// flight, a rate. What does not fit in a lane stays in the store and is claimed from
+// there in order, so that a slow destination costs the others next to nothing and
+// memory has a limit. Goroutines exist for attempts in flight (and a while longer, to
+// be used again) and for the engine itself, not for destinations.
+//
+//	          Reserve, Dispatch                    Claim
+//	ingest ───────────────────► lane ◄───────────────────── store
+//	                             │ next: concurrency, rate, cool-down
+//	                             ▼
+//	                          attempt ──► RetryPolicy.Decide ──► Settle
+//	                             ▲                                 │ pending: due later
+//	                             └────────── agenda ◄──────────────┘
+//
+// A lane that overflowed takes nothing from ingest until it has caught up with the
+// store, which keeps deliveries roughly in the order of their acceptance.
+//
+// Every delivery in hand is under a lease that lasts longer than an attempt may, and
+// that is renewed while the delivery is in hand. A delivery that is in hand is never
+// taken twice.
+//
+// The package does not know how a destination is spoken to (package destination) or
+// by which door an event came.
+package deliver

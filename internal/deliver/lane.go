@@ -1,0 +1,173 @@
+package deliver
+
+import (
+	"sync"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"malote.dev/malote/internal/hook"
+)
+
+// lane is the deliveries of one destination: those in hand, and what is known of those
+// in the store.
+type lane struct {
+	id hook.DestinationID
+
+	// The agenda's lock guards these.
+	when    time.Time
+	planned int // index among the planned lanes; -1: not planned
+
+	mu          sync.Mutex
+	destination *hook.Destination // its settings; nil until they were looked up
+	concurrency int
+	limiter     *rate.Limiter // nil: no limit
+	tokenAt     time.Time     // when the next attempt may begin under the limit …
+	prepaid     bool          // … if this is so: the limiter has been charged for it
+	sender      *sharedSender
+
+	queue    fifo
+	hand     map[hook.DeliveryID]*item // all in hand: in the queue and in attempts
+	bytes    int64                     // size of those in hand
+	reserved int                       // promised to ingest
+	running  int                       // workers
+	average  time.Duration             // of attempts, recent ones counting more
+
+	backlog      bool // the store holds deliveries that come before new ones
+	look         bool // the store holds deliveries that are due
+	claiming     bool
+	claimAfter   time.Time // not before this, because a claim failed
+	lastDeferred time.Time
+	due          dueTimes
+	coolUntil    time.Time // no attempt before this
+	failing      bool      // the last attempt was no success
+	suspending   bool      // it answered 410, and is being paused
+	usedAt       time.Time
+	forgotten    bool // no longer the engine's lane of this destination
+}
+
+// firstAverage is how long attempts are thought to take before there were any.
+const firstAverage = 50 * time.Millisecond
+
+func newLane(id hook.DestinationID, now time.Time) *lane {
+	return &lane{
+		id: id, planned: -1, concurrency: hook.DefaultConcurrency, average: firstAverage,
+		hand: make(map[hook.DeliveryID]*item), usedAt: now,
+	}
+}
+
+// burstSpan is how much of a rate may be used at once. It is short, so that no second
+// ever sees noticeably more than the rate, wherever it begins.
+const burstSpan = 10 * time.Millisecond
+
+// configureLocked follows a change of the destination's settings.
+func (l *lane) configureLocked(dst *hook.Destination) {
+	if l.destination == dst {
+		return
+	}
+	l.destination = dst
+	l.concurrency = dst.Concurrency
+	if l.concurrency <= 0 {
+		l.concurrency = hook.DefaultConcurrency
+	}
+	perSecond := rate.Limit(dst.Rate.PerSecond())
+	switch {
+	case perSecond <= 0:
+		l.limiter, l.prepaid, l.tokenAt = nil, false, time.Time{}
+	case l.limiter == nil || l.limiter.Limit() != perSecond:
+		burst := max(1, int(float64(perSecond)*burstSpan.Seconds()))
+		l.limiter, l.prepaid, l.tokenAt = rate.NewLimiter(perSecond, burst), false, time.Time{}
+	}
+}
+
+// prepayLocked charges the limiter for the next attempt, which settles when that may
+// begin.
+func (l *lane) prepayLocked(now time.Time) {
+	if l.limiter != nil && !l.prepaid {
+		l.tokenAt = now.Add(l.limiter.ReserveN(now, 1).DelayFrom(now))
+		l.prepaid = true
+	}
+}
+
+// passLocked reports whether an attempt may begin now under the limit, and takes its
+// place if so.
+func (l *lane) passLocked(now time.Time) bool {
+	l.prepayLocked(now)
+	if now.Before(l.tokenAt) {
+		return false
+	}
+	l.prepaid = false
+	return true
+}
+
+// capacityLocked is how many deliveries the lane may have in hand: what it gets done
+// in about a second, so that a slow destination holds little memory.
+func (l *lane) capacityLocked(most int) int {
+	perSecond := float64(l.concurrency) * float64(time.Second) / float64(max(l.average, time.Millisecond))
+	if l.limiter != nil {
+		perSecond = min(perSecond, float64(l.limiter.Limit()))
+	}
+	return min(max(int(perSecond), 2*l.concurrency), most)
+}
+
+// usedLocked is how many deliveries are in hand or promised.
+func (l *lane) usedLocked() int { return len(l.hand) + l.reserved }
+
+// floorLocked is how many deliveries the lane may have in hand however full the others
+// are, so that nobody starves.
+func (l *lane) floorLocked() int { return min(l.concurrency, 4) }
+
+// observeLocked takes note of how long an attempt took and whether it succeeded. It
+// reports whether that changed.
+func (l *lane) observeLocked(took time.Duration, success bool) bool {
+	const weight = 8
+	l.average += (took - l.average) / weight
+	changed := l.failing == success
+	l.failing = !success
+	return changed
+}
+
+// nextLookLocked is when the lane has to be looked at again because of the clock.
+func (l *lane) nextLookLocked(now time.Time) (time.Time, bool) {
+	next, ok := l.due.next()
+	if sweep, again := l.nextSweepLocked(now); again && (!ok || sweep.Before(next)) {
+		next, ok = sweep, true
+	}
+	if (l.look || l.backlog) && l.claimAfter.After(now) && (!ok || l.claimAfter.Before(next)) {
+		next, ok = l.claimAfter, true
+	}
+	if l.queue.count > 0 && l.tokenAt.After(now) && (!ok || l.tokenAt.Before(next)) {
+		next, ok = l.tokenAt, true
+	}
+	if l.coolUntil.After(now) && (!ok || next.Before(l.coolUntil)) {
+		next, ok = l.coolUntil, true
+	}
+	return next, ok
+}
+
+// nextSweepLocked is when to look once more for deliveries that were deferred.
+func (l *lane) nextSweepLocked(now time.Time) (time.Time, bool) {
+	if l.lastDeferred.IsZero() {
+		return time.Time{}, false
+	}
+	for _, delay := range sweepDelays() {
+		if at := l.lastDeferred.Add(delay); at.After(now) {
+			return at, true
+		}
+	}
+	return time.Time{}, false
+}
+
+// sweepsLocked reports whether a delivery was deferred so lately that its row may have
+// been written only now.
+func (l *lane) sweepsLocked(now time.Time) bool {
+	delays := sweepDelays()
+	return !l.lastDeferred.IsZero() && now.Sub(l.lastDeferred) <= delays[len(delays)-1]
+}
+
+// idleLocked reports whether nothing keeps the lane.
+func (l *lane) idleLocked(now time.Time) bool {
+	_, planned := l.nextLookLocked(now)
+	return l.usedLocked() == 0 && l.running == 0 && !l.claiming && !l.look && !l.backlog && !planned &&
+		now.Sub(l.usedAt) >= laneIdle
+}

@@ -1,0 +1,114 @@
+package deliver
+
+import (
+	"context"
+	"log/slog"
+	"math/rand/v2"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"malote.dev/malote/internal/destination"
+	"malote.dev/malote/internal/hook"
+	"malote.dev/malote/internal/store"
+)
+
+// Queue is what the engine needs of a store. See store.Queue for the promises.
+type Queue interface {
+	Claim(ctx context.Context, claim store.Claim) ([]*hook.Job, error)
+	Settle(settlement hook.Settlement, done func(error))
+	Renew(ctx context.Context, owner string, deliveries []hook.DeliveryID, until time.Time) error
+	Due(ctx context.Context) ([]store.Due, error)
+	Reclaim(ctx context.Context, now time.Time) (int, error)
+}
+
+// Route is the way of a delivery as it is set up now.
+type Route struct {
+	Connection  *hook.Connection
+	Destination *hook.Destination
+	Source      string // where its events come in, as a path: "/project/source"
+}
+
+// Catalogue answers from the present state of what people set up. What it returns is
+// not changed afterwards; a change shows as another pointer.
+type Catalogue interface {
+	// Route returns the way of a connection's deliveries; false when it was deleted.
+	Route(connection hook.ConnectionID) (Route, bool)
+	// Destination returns a destination; false when it was deleted.
+	Destination(id hook.DestinationID) (*hook.Destination, bool)
+}
+
+// Options are what an engine needs. Limits have defaults.
+type Options struct {
+	Queue     Queue
+	Catalogue Catalogue
+	// Senders makes the sender of a destination. The engine keeps it until the
+	// destination changes, and closes it.
+	Senders func(*hook.Destination) (*destination.Sender, error)
+	// Suspend pauses a destination that wants no more deliveries, with the reason.
+	Suspend func(ctx context.Context, id hook.DestinationID, reason string) error
+	Owner   string // of leases; one for each process
+	Logger  *slog.Logger
+	Metrics prometheus.Registerer // nil: none
+
+	MaxLane  int           // deliveries in hand of one destination; default DefaultMaxLane
+	MaxJobs  int           // deliveries in hand in all; default DefaultMaxJobs
+	MaxBytes int64         // payload bytes in hand in all; default DefaultMaxBytes
+	Grace    time.Duration // how long attempts in flight may go on at the end; default DefaultGrace
+	Random   func() float64
+}
+
+// The defaults of the limits.
+const (
+	DefaultMaxLane  = 1024
+	DefaultMaxJobs  = 4096
+	DefaultMaxBytes = 64 << 20
+	DefaultGrace    = 10 * time.Second
+)
+
+// Timings of the engine.
+const (
+	lease         = 2 * time.Duration(hook.MaxTimeout) // longer than any attempt by as much again
+	renewEvery    = lease / 4
+	leaseMargin   = 10 * time.Second // what an attempt's lease has left, at the least, when it times out
+	reviewEvery   = 30 * time.Second // the store is asked what is due, in case a wake-up was lost
+	reviewGap     = time.Second      // … and not more often than this when something asks for it
+	claimBackoff  = time.Second      // after a claim failed
+	maxCoolDown   = 5 * time.Minute  // how long one answer's Retry-After stops a whole lane
+	laneIdle      = 10 * time.Minute // a lane without work is forgotten after so long
+	workerIdle    = 10 * time.Second // a worker without work ends after so long
+	maxClaimers   = 4                // claims that run at the same time
+	dueResolution = 10 * time.Millisecond
+)
+
+// sweepDelays are when a lane looks in the store once more after a delivery was
+// deferred: its row is written a moment after the lane said that it had no room.
+func sweepDelays() [5]time.Duration {
+	return [...]time.Duration{20 * time.Millisecond, 100 * time.Millisecond, 500 * time.Millisecond, 2 * time.Second, 10 * time.Second}
+}
+
+// withDefaults fills the limits that are not set.
+func (o Options) withDefaults() Options {
+	if o.MaxLane <= 0 {
+		o.MaxLane = DefaultMaxLane
+	}
+	if o.MaxJobs <= 0 {
+		o.MaxJobs = DefaultMaxJobs
+	}
+	if o.MaxBytes <= 0 {
+		o.MaxBytes = DefaultMaxBytes
+	}
+	if o.Grace <= 0 {
+		o.Grace = DefaultGrace
+	}
+	if o.Random == nil {
+		o.Random = rand.Float64
+	}
+	if o.Logger == nil {
+		o.Logger = slog.Default()
+	}
+	if o.Suspend == nil {
+		o.Suspend = func(context.Context, hook.DestinationID, string) error { return nil }
+	}
+	return o
+}
