@@ -36,7 +36,6 @@ type settings struct {
 	dir      string
 	out      string
 	stored   int
-	only     string
 }
 
 func main() {
@@ -100,18 +99,22 @@ func parse(args []string) (*settings, error) {
 
 // compareVariants runs the interleaved rounds and reports them.
 func compareVariants(ctx context.Context, set *settings) error {
-	receiver, err := newReceiver()
+	receiver, err := newReceiver(ctx)
 	if err != nil {
 		return err
 	}
 	defer receiver.close()
 	results := make([]*result, 0, len(set.variants))
+	defer func() {
+		for _, r := range results {
+			r.system.kill()
+		}
+	}()
 	for _, name := range set.variants {
 		system, err := start(ctx, set, name, receiver.url)
 		if err != nil {
 			return err
 		}
-		defer system.kill()
 		results = append(results, &result{name: name, system: system})
 	}
 	for round := range set.rounds {

@@ -43,8 +43,8 @@ func signingSecret() string {
 }
 
 // newReceiver starts a receiver on a loopback port.
-func newReceiver() (*receiver, error) {
-	listener, err := (&net.ListenConfig{}).Listen(context.Background(), "tcp", loopback)
+func newReceiver(ctx context.Context) (*receiver, error) {
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", loopback)
 	if err != nil {
 		return nil, fmt.Errorf("starting the receiver: %w", err)
 	}

@@ -96,6 +96,7 @@ func (r *relay) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	}
 	if !forward(req.Context(), r.client, r.target, body) {
 		http.Error(w, "not taken", http.StatusBadGateway)
+		return
 	}
 }
 
@@ -124,7 +125,7 @@ func newAppender(ctx context.Context, name, target string) (*appender, error) {
 		go func() {
 			for body := range a.queue {
 				for !forward(ctx, client, target, body) && ctx.Err() == nil {
-					time.Sleep(time.Millisecond) //nolint:forbidigo // the simplest retry will do for a reference
+					time.Sleep(time.Millisecond) // the simplest retry will do for a reference
 				}
 			}
 		}()

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -55,7 +56,7 @@ type system struct {
 }
 
 // listening finds where a process says that it listens.
-var listening = regexp.MustCompile(`listening on (http://[0-9.:]+)`) //nolint:gochecknoglobals // a constant
+var listening = regexp.MustCompile(`listening on (http://[0-9.:]+)`)
 
 // start begins one of the variants, with an empty folder of its own.
 func start(ctx context.Context, set *settings, name, target string) (*system, error) {
@@ -173,7 +174,7 @@ func (s *system) cpu() (time.Duration, error) {
 	}
 	// The name in parentheses may hold anything; user and system time are the 14th and
 	// the 15th field, the 12th and the 13th after it (proc(5)).
-	fields := strings.Fields(string(text[strings.LastIndexByte(string(text), ')')+1:]))
+	fields := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
 	if len(fields) < 13 {
 		return 0, errors.New("/proc/PID/stat is too short")
 	}
