@@ -109,7 +109,7 @@ func TestLoadErrors(t *testing.T) {
 		{"sqlite path", map[string][]string{"database": {"sqlite:/x.db"}}, nil, "", `database (flag --database): the SQLite database lies in the data folder: write sqlite, and set data to move it`},
 		{"address", nil, nil, "listen: localhost", `listen (malote.yaml:1): "localhost" is not an address to listen on: write HOST:PORT, such as 127.0.0.1:8420 or :8420`},
 		{"port", nil, nil, "listen: ':70000'", `listen (malote.yaml:1): ":70000" is not an address to listen on: write HOST:PORT, such as 127.0.0.1:8420 or :8420`},
-		{"range", nil, nil, "allow-private: 10.0.0.1:80", `allow-private (malote.yaml:1): "10.0.0.1:80" is not a range of addresses: write a CIDR and perhaps a port, such as 10.1.0.0/16 or 127.0.0.1/32:9000`},
+		{"range", nil, nil, "allow-private: 10.0.0.1/8:80", `allow-private (malote.yaml:1): allowed range "10.0.0.1/8:80": the address has bits beyond its length; the range is 10.0.0.0/8; write CIDR or CIDR:PORT, such as 10.0.0.0/8, 127.0.0.1:9000 or [fd00::/8]:443`},
 		{"proxies", nil, nil, "trusted-proxies: [lan]", `trusted-proxies (malote.yaml:1): "lan" is not a range of addresses: write a CIDR such as 10.0.0.0/8, or one address`},
 		{"public url", nil, nil, "public-url: hooks.example.com", `public-url (malote.yaml:1): "hooks.example.com" is not the address of a server: write http:// or https://, the host, and a path if there is one`},
 		{"key without certificate", nil, nil, "tls-key: k.pem", `tls-cert: a certificate belongs to tls-key: set both, or neither`},

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"malote.dev/malote/internal/egress"
 	"malote.dev/malote/internal/hook"
 )
 
@@ -95,15 +96,10 @@ func (v *validator) network(key, text string) {
 	v.checkf(key, prefixErr == nil || addressErr == nil, "%q is not a range of addresses: write a CIDR such as 10.0.0.0/8, or one address", text)
 }
 
-// opening checks one CIDR[:PORT] of allow-private.
+// opening checks one range of allow-private.
 func (v *validator) opening(text string) {
-	_, err := netip.ParsePrefix(text)
-	if cut := strings.LastIndexByte(text, ':'); err != nil && cut > 0 {
-		if port, portErr := strconv.Atoi(text[cut+1:]); portErr == nil && port > 0 && port <= highestPort {
-			_, err = netip.ParsePrefix(text[:cut])
-		}
-	}
-	v.checkf("allow-private", err == nil, "%q is not a range of addresses: write a CIDR and perhaps a port, such as 10.1.0.0/16 or 127.0.0.1/32:9000", text)
+	_, err := egress.NewGuard([]string{text})
+	v.checkf("allow-private", err == nil, "%v", err)
 }
 
 func (v *validator) profiling(text string) {
