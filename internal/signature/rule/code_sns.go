@@ -1,0 +1,106 @@
+package rule
+
+import (
+	"context"
+	"crypto/rsa"
+	"encoding/json"
+	"slices"
+	"strings"
+
+	"malote.dev/malote/internal/hook"
+)
+
+// snsCheck verifies Amazon SNS messages: RSA over some fields of the body, with a
+// certificate that AWS hosts ("Verifying the signatures of Amazon SNS messages"). The
+// signature proves that SNS sent it, for anybody's topic; so the topic is compared too.
+type snsCheck struct {
+	topics []string
+	keys   KeyFetcher
+}
+
+func (c *compiler) sns(p *problems) node {
+	topics := strings.FieldsFunc(c.setting("topicArn", p), isListSeparator)
+	return node{check: &snsCheck{topics: topics, keys: c.fetcher(p)}, coversBody: true, headers: []string{"x-amz-sns-message-type"}}
+}
+
+// snsHosts are where AWS keeps its signing certificates and confirms subscriptions.
+func snsHosts() []string { return []string{"sns.*.amazonaws.com", "sns.*.amazonaws.com.cn"} }
+
+// snsFields returns the names of the signed fields, in their order.
+func snsFields(kind string) []string {
+	switch kind {
+	case "Notification":
+		return []string{"Message", "MessageId", "Subject", "Timestamp", "TopicArn", "Type"}
+	case "SubscriptionConfirmation", "UnsubscribeConfirmation":
+		return []string{"Message", "MessageId", "SubscribeURL", "Timestamp", "Token", "TopicArn", "Type"}
+	default:
+		return nil
+	}
+}
+
+func (s *snsCheck) verify(ctx context.Context, req *Request) (hook.Verdict, error) {
+	object, err := uniqueObject(req.Body)
+	if err != nil {
+		return hook.Verdict{}, &Refusal{Reason: MalformedSig, Message: "The body is not an SNS message: " + err.Error() + ".", Err: err}
+	}
+	message := snsMessage(object)
+	signature, ok := Base64.decode(nil, message.get("Signature"))
+	if message.get("Signature") == "" {
+		return hook.Verdict{}, refusef(MissingSignature, "The body has no field Signature: switch raw message delivery off.")
+	}
+	algorithm := map[string]string{"1": RSASHA1, "2": RSASHA256}[message.get("SignatureVersion")]
+	names := snsFields(message.get("Type"))
+	if !ok || algorithm == "" || names == nil {
+		return hook.Verdict{}, refusef(MalformedSig, "The fields Signature, SignatureVersion and Type are not those of an SNS message.")
+	}
+	if !slices.Contains(s.topics, message.get("TopicArn")) {
+		return hook.Verdict{}, refusef(BadClaim, "The message is from another topic than the source's setting topicArn.")
+	}
+	key, refusal := s.key(ctx, req, message.get("SigningCertURL"))
+	if refusal != nil {
+		return hook.Verdict{}, refusal
+	}
+	if !verifySignature(key, algorithm, message.content(names), signature) {
+		return hook.Verdict{}, refusef(BadSignature, "The signature does not fit the message.")
+	}
+	return hook.Verdict{Scheme: "sns", Verified: true}, nil
+}
+
+type snsMessage map[string]json.RawMessage
+
+func (m snsMessage) get(name string) string {
+	text, _ := jsonText(m[strings.ToLower(name)]) // absent and empty are the same
+	return text
+}
+
+func (m snsMessage) content(names []string) []byte {
+	var out []byte
+	for _, name := range names {
+		if text, ok := jsonText(m[strings.ToLower(name)]); ok {
+			out = append(append(append(append(out, name...), '\n'), text...), '\n')
+		}
+	}
+	return out
+}
+
+func (s *snsCheck) key(ctx context.Context, req *Request, address string) (*rsa.PublicKey, *Refusal) {
+	if !strings.HasSuffix(address, ".pem") {
+		return nil, refusef(BadCertificate, "SigningCertURL does not name a .pem file.")
+	}
+	raw, refusal := fetchAllowed(ctx, s.keys, address, snsHosts()...)
+	if refusal != nil {
+		return nil, refusal
+	}
+	chain := parsePEMChain(raw)
+	if len(chain) == 0 {
+		return nil, refusef(BadCertificate, "The certificate of SNS cannot be read.")
+	}
+	if req.Now.Before(chain[0].NotBefore) || req.Now.After(chain[0].NotAfter) {
+		return nil, refusef(BadCertificate, "The certificate of SNS is not valid at this time.")
+	}
+	key, ok := chain[0].PublicKey.(*rsa.PublicKey)
+	if !ok {
+		return nil, refusef(BadCertificate, "The certificate's key is not an RSA key.")
+	}
+	return key, nil
+}
