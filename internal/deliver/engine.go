@@ -88,8 +88,7 @@ func (e *Engine) Reserve(id hook.DestinationID) bool {
 		return true
 	}
 	now := time.Now()
-	l.backlog = true
-	l.lastDeferred = now // its row is not written yet, so there is nothing to claim at once
+	l.deferLocked(now)
 	e.metrics.deferred.Inc()
 	if next, ok := l.nextLookLocked(now); ok && !e.stopped.Load() {
 		e.agenda.at(l, next)

@@ -38,6 +38,7 @@ type lane struct {
 	claiming     bool
 	claimAfter   time.Time // not before this, because a claim failed
 	lastDeferred time.Time
+	sweepAt      time.Time // when to look for deferred deliveries; zero: there are none
 	due          dueTimes
 	coolUntil    time.Time // no attempt before this
 	failing      bool      // the last attempt was no success
@@ -130,8 +131,8 @@ func (l *lane) observeLocked(took time.Duration, success bool) bool {
 // nextLookLocked is when the lane has to be looked at again because of the clock.
 func (l *lane) nextLookLocked(now time.Time) (time.Time, bool) {
 	next, ok := l.due.next()
-	if sweep, again := l.nextSweepLocked(now); again && (!ok || sweep.Before(next)) {
-		next, ok = sweep, true
+	if !l.sweepAt.IsZero() && (!ok || l.sweepAt.Before(next)) {
+		next, ok = l.sweepAt, true
 	}
 	if (l.look || l.backlog) && l.claimAfter.After(now) && (!ok || l.claimAfter.Before(next)) {
 		next, ok = l.claimAfter, true
@@ -145,24 +146,30 @@ func (l *lane) nextLookLocked(now time.Time) (time.Time, bool) {
 	return next, ok
 }
 
-// nextSweepLocked is when to look once more for deliveries that were deferred.
-func (l *lane) nextSweepLocked(now time.Time) (time.Time, bool) {
-	if l.lastDeferred.IsZero() {
-		return time.Time{}, false
+// deferLocked notes that a delivery was deferred. Its row is written only after that,
+// so the lane looks for it a few times, less and less often.
+func (l *lane) deferLocked(now time.Time) {
+	l.backlog = true
+	l.lastDeferred = now
+	if first := now.Add(sweepDelays()[0]); l.sweepAt.IsZero() || first.Before(l.sweepAt) {
+		l.sweepAt = first
 	}
-	for _, delay := range sweepDelays() {
-		if at := l.lastDeferred.Add(delay); at.After(now) {
-			return at, true
-		}
-	}
-	return time.Time{}, false
 }
 
-// sweepsLocked reports whether a delivery was deferred so lately that its row may have
-// been written only now.
-func (l *lane) sweepsLocked(now time.Time) bool {
-	delays := sweepDelays()
-	return !l.lastDeferred.IsZero() && now.Sub(l.lastDeferred) <= delays[len(delays)-1]
+// sweepLocked reports whether it is time to look for deferred deliveries, and sets the
+// next time.
+func (l *lane) sweepLocked(now time.Time) bool {
+	if l.sweepAt.IsZero() || now.Before(l.sweepAt) {
+		return false
+	}
+	l.sweepAt = time.Time{}
+	for _, delay := range sweepDelays() {
+		if at := l.lastDeferred.Add(delay); at.After(now) {
+			l.sweepAt = at
+			break
+		}
+	}
+	return true
 }
 
 // idleLocked reports whether nothing keeps the lane.

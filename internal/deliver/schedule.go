@@ -51,9 +51,8 @@ func (e *Engine) tend(l *lane, now time.Time) {
 	if l.forgotten {
 		return
 	}
-	if l.due.take(now) || l.sweepsLocked(now) {
-		l.look = true
-	}
+	due, sweep := l.due.take(now), l.sweepLocked(now)
+	l.look = l.look || due || sweep
 	e.agenda.start(l, e.startLocked(l, now, l.concurrency))
 	e.planLocked(l, now)
 }
