@@ -56,7 +56,7 @@ func check(text []byte) error {
 
 type decoder struct{ problems []hook.Problem }
 
-func (d *decoder) fail(path, format string, args ...any) {
+func (d *decoder) failf(path, format string, args ...any) {
 	if len(d.problems) < maxProblems {
 		d.problems = append(d.problems, hook.Problem{Path: path, Message: fmt.Sprintf(format, args...)})
 	}
@@ -101,7 +101,7 @@ func (d *decoder) own(path string, text json.RawMessage, into reflect.Value, rea
 		if into.Kind() == reflect.Struct && text[0] != '"' {
 			message = fmt.Sprintf("must be %s, not %s", expected(into), describe(text))
 		}
-		d.fail(path, "%s", message)
+		d.failf(path, "%s", message)
 	}
 }
 
@@ -109,11 +109,11 @@ func (d *decoder) own(path string, text json.RawMessage, into reflect.Value, rea
 func (d *decoder) text(path string, text json.RawMessage, reader encoding.TextUnmarshaler) {
 	var value string
 	if err := json.Unmarshal(text, &value); err != nil {
-		d.fail(path, "must be a text, not %s", describe(text))
+		d.failf(path, "must be a text, not %s", describe(text))
 		return
 	}
 	if err := reader.UnmarshalText([]byte(value)); err != nil {
-		d.fail(path, "%s", plain(err))
+		d.failf(path, "%s", plain(err))
 	}
 }
 
@@ -131,7 +131,7 @@ func (d *decoder) structure(path string, text json.RawMessage, into reflect.Valu
 	for _, name := range slices.Sorted(maps.Keys(members)) {
 		index, known := fields[name]
 		if !known {
-			d.fail(join(path, name), "is not a field that is known here%s", strict.Suggest(name, strict.Keys(into.Type())))
+			d.failf(join(path, name), "is not a field that is known here%s", strict.Suggest(name, strict.Keys(into.Type())))
 			continue
 		}
 		d.value(join(path, name), members[name], into.FieldByIndex(index))
@@ -141,7 +141,7 @@ func (d *decoder) structure(path string, text json.RawMessage, into reflect.Valu
 func (d *decoder) members(path string, text json.RawMessage) (map[string]json.RawMessage, bool) {
 	var members map[string]json.RawMessage
 	if text[0] != '{' || json.Unmarshal(text, &members) != nil {
-		d.fail(path, "must be an object, not %s", describe(text))
+		d.failf(path, "must be an object, not %s", describe(text))
 		return nil, false
 	}
 	return members, true
@@ -163,7 +163,7 @@ func (d *decoder) mapping(path string, text json.RawMessage, into reflect.Value)
 func (d *decoder) list(path string, text json.RawMessage, into reflect.Value) {
 	var items []json.RawMessage
 	if text[0] != '[' || json.Unmarshal(text, &items) != nil {
-		d.fail(path, "must be a list, not %s", describe(text))
+		d.failf(path, "must be a list, not %s", describe(text))
 		return
 	}
 	into.Set(reflect.MakeSlice(into.Type(), len(items), len(items)))
@@ -174,7 +174,7 @@ func (d *decoder) list(path string, text json.RawMessage, into reflect.Value) {
 
 func (d *decoder) leaf(path string, text json.RawMessage, into reflect.Value) {
 	if err := json.Unmarshal(text, into.Addr().Interface()); err != nil {
-		d.fail(path, "must be %s, not %s", expected(into), describe(text))
+		d.failf(path, "must be %s, not %s", expected(into), describe(text))
 	}
 }
 
