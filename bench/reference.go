@@ -125,7 +125,7 @@ func newAppender(ctx context.Context, name, target string) (*appender, error) {
 		go func() {
 			for body := range a.queue {
 				for !forward(ctx, client, target, body) && ctx.Err() == nil {
-					time.Sleep(time.Millisecond) // the simplest retry will do for a reference
+					<-time.After(time.Millisecond) // the simplest retry will do for a reference
 				}
 			}
 		}()

@@ -1,5 +1,325 @@
 package main
 
-import "context"
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
 
-func compareStored(ctx context.Context, set *settings) error { return ctx.Err() }
+	"malote.dev/malote/internal/hook"
+	"malote.dev/malote/internal/page"
+	"malote.dev/malote/internal/seal"
+	"malote.dev/malote/internal/store/sqlite"
+)
+
+// fillers is how many goroutines fill a store: enough for large group commits.
+const fillers = 256
+
+// readings is how often each list is read in a round.
+const readings = 200
+
+// question is a list that the interface and the API offer, as a path under /api/v1.
+type question struct{ name, path string }
+
+// questions returns the lists that are timed. Each shows the newest page but the last
+// one, which goes on from a page in the middle.
+func questions(middle string) []question {
+	return []question{
+		{"newest events", "/event?limit=50"},
+		{"events of a source", "/event?limit=50&source=shop"},
+		{"events of a type", "/event?limit=50&type=push"},
+		{"newest deliveries", "/delivery?limit=50"},
+		{"deliveries to a destination", "/delivery?limit=50&destination=erp"},
+		{"failed deliveries, of which there are none", "/delivery?limit=50&state=failed"},
+		{"events from the middle on", "/event?limit=50&iterator=" + middle},
+	}
+}
+
+// stock is one of the two servers that are compared.
+type stock struct {
+	name    string
+	system  *system
+	middle  string // id of an event half way through the store
+	loaded  []*sample
+	answers map[string][]time.Duration
+}
+
+// compareStored measures an empty store and one of many events in turn.
+func compareStored(ctx context.Context, set *settings) error {
+	receiver, err := newReceiver(ctx)
+	if err != nil {
+		return err
+	}
+	defer receiver.close()
+	stocks := make([]*stock, 0, 2)
+	defer func() {
+		for _, s := range stocks {
+			s.system.kill()
+		}
+	}()
+	for name, events := range map[string]int{"empty": 0, "full": set.stored} {
+		s, err := startStock(ctx, set, filepath.Join(set.dir, name), stocking{events: events, target: receiver.url})
+		if err != nil {
+			return fmt.Errorf("%s store: %w", name, err)
+		}
+		s.name = name
+		stocks = append(stocks, s)
+	}
+	slices.SortFunc(stocks, func(a, b *stock) int { return strings.Compare(a.name, b.name) })
+	for round := range set.rounds {
+		for _, s := range stocks {
+			if err := s.round(ctx, set, receiver); err != nil {
+				return fmt.Errorf("%s store, round %d: %w", s.name, round+1, err)
+			}
+			fmt.Printf("round %d  %-5s  %6.0f/s\n", round+1, s.name, s.loaded[round].perSecond())
+		}
+	}
+	text := storedReport(set, stocks)
+	fmt.Println("\n" + text)
+	return publish(set.out, "stored", text)
+}
+
+// stocking says what a store is filled with, and where its server delivers to.
+type stocking struct {
+	events int
+	target string
+}
+
+// startStock makes a store of so many events, and starts a server on it.
+func startStock(ctx context.Context, set *settings, dir string, stocking stocking) (*stock, error) {
+	if err := os.MkdirAll(dir, 0o750); err != nil {
+		return nil, err
+	}
+	var middle hook.EventID
+	if stocking.events > 0 {
+		first, err := startMalote(ctx, set, dir, stocking.target) // applies the flow
+		if err != nil {
+			return nil, err
+		}
+		if err := first.stop(); err != nil {
+			return nil, err
+		}
+		if middle, err = fill(ctx, dir, stocking.events); err != nil {
+			return nil, fmt.Errorf("filling it: %w", err)
+		}
+	}
+	server, err := startMalote(ctx, set, dir, stocking.target)
+	if err != nil {
+		return nil, err
+	}
+	return &stock{system: server, middle: middle.String(), answers: map[string][]time.Duration{}}, nil
+}
+
+// filler writes delivered events into a store through its contract.
+type filler struct {
+	store      *sqlite.Store
+	ids        *hook.IDs
+	connection hook.Connection
+	body       []byte
+	next       atomic.Int64
+	settled    sync.WaitGroup
+	failure    atomic.Pointer[error]
+	middle     atomic.Int64 // id of the event half way
+}
+
+// fill stores events as the program would have, each with its delivery and attempt. It
+// returns the event half way.
+func fill(ctx context.Context, dir string, events int) (hook.EventID, error) {
+	keyring, err := seal.Open(filepath.Join(dir, seal.FileName))
+	if err != nil {
+		return 0, err
+	}
+	ids := hook.NewIDs(0)
+	db, err := sqlite.Open(ctx, sqlite.Options{Dir: dir, Keyring: keyring, IDs: ids, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		return 0, err
+	}
+	catalogue, err := db.Catalogue(ctx)
+	if err == nil && len(catalogue.Connections) != 1 {
+		err = fmt.Errorf("the flow made %d connections, not 1", len(catalogue.Connections))
+	}
+	if err != nil {
+		return 0, errors.Join(err, db.Close())
+	}
+	f := &filler{store: db, ids: ids, connection: catalogue.Connections[0], body: newBody()}
+	began := time.Now()
+	var group sync.WaitGroup
+	for range fillers {
+		group.Go(func() { f.work(ctx, int64(events)) })
+	}
+	group.Wait()
+	f.settled.Wait()
+	if failure := f.failure.Load(); failure != nil {
+		err = *failure
+	}
+	fmt.Printf("stored %d events in %s\n", events, time.Since(began).Round(time.Second))
+	return hook.EventID(f.middle.Load()), errors.Join(err, ctx.Err(), db.Close())
+}
+
+// work stores events until there are enough.
+func (f *filler) work(ctx context.Context, events int64) {
+	for ctx.Err() == nil && f.failure.Load() == nil {
+		number := f.next.Add(1)
+		if number > events {
+			return
+		}
+		if number%1_000_000 == 0 {
+			fmt.Printf("stored %d of %d events\n", number, events)
+		}
+		id, err := f.deliver(ctx, number)
+		if number == (events+1)/2 {
+			f.middle.Store(int64(id))
+		}
+		if err != nil {
+			f.failure.Store(&err)
+		}
+	}
+}
+
+// deliver stores one event and the success of its delivery.
+func (f *filler) deliver(ctx context.Context, number int64) (hook.EventID, error) {
+	now := time.Now().UTC()
+	body := slices.Clone(f.body)
+	setID(body, 0, number)
+	target := hook.Target{
+		Delivery: hook.DeliveryID(f.ids.Next(now)), Connection: f.connection.ID, Destination: f.connection.Destination,
+	}
+	event := hook.Event{
+		ID: hook.EventID(f.ids.Next(now)), Project: f.connection.Project, Source: f.connection.Source, Type: "push",
+		ProviderID: fmt.Sprint(number), Method: http.MethodPost, Remote: "127.0.0.1",
+		Headers: hook.Headers{{Name: "Content-Type", Value: "application/json"}, {Name: "X-Github-Event", Value: "push"}},
+		Payload: body, PayloadSize: len(body), Verdict: hook.Verdict{Scheme: "hmac", Verified: true, Secret: 1},
+		ReceivedAt: now, Targets: []hook.Target{target},
+	}
+	if _, err := f.store.Accept(ctx, &hook.Acceptance{Event: event}); err != nil {
+		return 0, err
+	}
+	job := &hook.Job{Event: &event, Inline: true, Delivery: hook.Delivery{
+		ID: target.Delivery, Project: event.Project, Event: event.ID, Connection: target.Connection,
+		Destination: target.Destination, State: hook.StateSending, CreatedAt: now, UpdatedAt: now,
+	}}
+	attempt := &hook.Attempt{
+		ID: hook.AttemptID(f.ids.Next(now)), Delivery: target.Delivery, Number: 1, StartedAt: now,
+		Duration: hook.Duration(time.Millisecond), Outcome: hook.OutcomeSuccess, Method: http.MethodPost,
+		URL: "http://127.0.0.1/", ResponseStatus: http.StatusOK,
+	}
+	f.settled.Add(1)
+	f.store.Settle(hook.Settlement{Job: job, Attempt: attempt, State: hook.StateSucceeded}, func(err error) {
+		if err != nil {
+			f.failure.Store(&err)
+		}
+		f.settled.Done()
+	})
+	return event.ID, nil
+}
+
+// round measures ingest and lists once.
+func (s *stock) round(ctx context.Context, set *settings, receiver *receiver) error {
+	l := load{url: s.system.url, clients: set.clients, length: set.load, most: int(set.load.Seconds()*mostPerSecond) + 1}
+	measured, err := l.drive(ctx, s.system, receiver)
+	if err != nil {
+		return err
+	}
+	s.loaded = append(s.loaded, measured)
+	token, err := os.ReadFile(filepath.Join(s.system.data, "admin-token"))
+	if err != nil {
+		return err
+	}
+	reader := &reader{client: newPooledClient(), base: s.system.base, token: strings.TrimSpace(string(token))}
+	if s.middle == "" {
+		if s.middle, err = reader.newest(ctx); err != nil {
+			return err
+		}
+	}
+	for _, q := range questions(s.middle) {
+		for range readings {
+			took, err := reader.read(ctx, q.path, nil)
+			if err != nil {
+				return fmt.Errorf("%s: %w", q.name, err)
+			}
+			s.answers[q.name] = append(s.answers[q.name], took)
+		}
+	}
+	return nil
+}
+
+// reader asks the API for lists.
+type reader struct {
+	client *http.Client
+	base   string
+	token  string
+}
+
+// read gets one page, and says how long that took.
+func (r *reader) read(ctx context.Context, path string, into any) (time.Duration, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, r.base+"/api/v1"+path, http.NoBody)
+	if err != nil {
+		return 0, err
+	}
+	req.Header.Set("Authorization", "Bearer "+r.token)
+	began := time.Now()
+	resp, err := r.client.Do(req)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = resp.Body.Close() }()
+	text, err := io.ReadAll(resp.Body)
+	took := time.Since(began)
+	switch {
+	case err != nil:
+		return 0, err
+	case resp.StatusCode != http.StatusOK:
+		return 0, fmt.Errorf("GET %s: %s: %s", path, resp.Status, text)
+	case into != nil:
+		return took, json.Unmarshal(text, into)
+	default:
+		return took, nil
+	}
+}
+
+// newest returns the id of the last event of the newest page.
+func (r *reader) newest(ctx context.Context) (string, error) {
+	var list struct {
+		Data []struct {
+			ID string `json:"id"`
+		} `json:"data"`
+	}
+	if _, err := r.read(ctx, fmt.Sprintf("/event?limit=%d", page.DefaultLimit), &list); err != nil {
+		return "", err
+	}
+	if len(list.Data) == 0 {
+		return "", errors.New("the list of events is empty")
+	}
+	return list.Data[len(list.Data)-1].ID, nil
+}
+
+// storedReport writes the comparison as a section of the page.
+func storedReport(set *settings, stocks []*stock) string {
+	var b strings.Builder
+	empty, full := stocks[0], stocks[1]
+	fmt.Fprintf(&b, "| | empty | %d events | |\n|---|---:|---:|---:|\n", set.stored)
+	rate := func(s *stock) float64 { return median(s.loaded, (*sample).perSecond) }
+	fmt.Fprintf(&b, "| events/s, end to end | %.0f | %.0f | %+.0f %% |\n", rate(empty), rate(full), 100*(rate(full)/rate(empty)-1))
+	for _, q := range questions("") {
+		before, after := quantile(empty.answers[q.name], 0.5), quantile(full.answers[q.name], 0.5)
+		fmt.Fprintf(&b, "| %s, p50 / p99 | %s / %s | %s / %s | %+.0f %% |\n", q.name,
+			milli(before), milli(quantile(empty.answers[q.name], 0.99)), milli(after), milli(quantile(full.answers[q.name], 0.99)),
+			100*(float64(after)/float64(max(1, before))-1))
+	}
+	if size, err := full.system.size(); err == nil {
+		fmt.Fprintf(&b, "\nThe full store takes %.1f GiB on the disk. ", float64(size)/(1<<30))
+	}
+	fmt.Fprintf(&b, "%d rounds for each store in turn, each %s of ingest at saturation (%d connections) and %d readings of every list; medians. %s.\n",
+		set.rounds, set.load, set.clients, readings, machine())
+	return b.String()
+}

@@ -23,7 +23,7 @@ func TestKillLosesNothing(t *testing.T) {
 	receiver.Behave(hooktest.Flapping(50, 5))
 	acknowledged := map[string]bool{}
 	for round, moment := range []time.Duration{300 * time.Millisecond, 700 * time.Millisecond, 1100 * time.Millisecond} {
-		took := loadUntil(t, s, round, moment, s.kill)
+		took := s.loadUntil(round, moment, s.kill)
 		for _, id := range took {
 			acknowledged[id] = true
 		}
@@ -57,7 +57,7 @@ func TestStopLosesNothing(t *testing.T) {
 	s, receiver := pipeline(t, retrySoon, options{})
 	receiver.Behave(hooktest.Always(hooktest.Reaction{Delay: 20 * time.Millisecond}))
 	code := 0
-	took := loadUntil(t, s, 0, 500*time.Millisecond, func() { code = s.stop() })
+	took := s.loadUntil(0, 500*time.Millisecond, func() { code = s.stop() })
 	if code != 0 {
 		t.Errorf("the server ends with code %d, want 0", code)
 	}
@@ -75,9 +75,9 @@ func TestStopLosesNothing(t *testing.T) {
 
 // loadUntil sends orders from many senders, ends the server after a while, and returns
 // the ids of the orders that were acknowledged.
-func loadUntil(t *testing.T, s *server, round int, while time.Duration, end func()) []string {
-	t.Helper()
-	ctx, cancel := context.WithCancel(t.Context())
+func (s *server) loadUntil(round int, while time.Duration, end func()) []string {
+	s.t.Helper()
+	ctx, cancel := context.WithCancel(s.t.Context())
 	defer cancel()
 	var mu sync.Mutex
 	var acknowledged []string
