@@ -107,7 +107,7 @@ func boundedStrings() cel.EnvOption {
 			cel.MemberOverload("string_replace_string_string", []*cel.Type{str, str, str}, str,
 				cel.FunctionBinding(func(args ...ref.Val) ref.Val { return replace(args[0], args[1], args[2], -1) })),
 			cel.MemberOverload("string_replace_string_string_int", []*cel.Type{str, str, str, number}, str,
-				cel.FunctionBinding(func(args ...ref.Val) ref.Val { return replace(args[0], args[1], args[2], args[3].(types.Int)) }))),
+				cel.FunctionBinding(func(args ...ref.Val) ref.Val { return replace(args[0], args[1], args[2], numberIn(args[3])) }))),
 		cel.Function("join",
 			cel.MemberOverload("list_join", []*cel.Type{cel.ListType(str)}, str,
 				cel.UnaryBinding(func(list ref.Val) ref.Val { return join(list, types.String("")) })),
@@ -138,11 +138,24 @@ func tooLong() ref.Val {
 	return types.NewErr("the text that the expression makes is longer than %d bytes", maxText)
 }
 
-func replace(in, from, to ref.Val, times types.Int) ref.Val {
-	text, old, with := string(in.(types.String)), string(from.(types.String)), string(to.(types.String))
+// textIn and numberIn take the arguments of a function, whose types CEL has checked
+// against the declaration before the call.
+func textIn(value ref.Val) string {
+	text, _ := value.(types.String)
+	return string(text)
+}
+
+func numberIn(value ref.Val) int64 {
+	number, _ := value.(types.Int)
+	return int64(number)
+}
+
+// replace replaces the first places, or all when limit is negative.
+func replace(in, from, to ref.Val, limit int64) ref.Val {
+	text, old, with := textIn(in), textIn(from), textIn(to)
 	count := strings.Count(text, old)
-	if times >= 0 {
-		count = min(count, int(times))
+	if limit >= 0 {
+		count = min(count, int(limit))
 	}
 	if len(text)+count*(len(with)-len(old)) > maxText {
 		return tooLong()
@@ -151,7 +164,11 @@ func replace(in, from, to ref.Val, times types.Int) ref.Val {
 }
 
 func join(parts, separator ref.Val) ref.Val {
-	list, between := parts.(traits.Lister), string(separator.(types.String))
+	list, ok := parts.(traits.Lister)
+	if !ok {
+		return types.MaybeNoSuchOverloadErr(parts)
+	}
+	between := textIn(separator)
 	var b strings.Builder
 	for it := list.Iterator(); it.HasNext() == types.True; {
 		part, ok := it.Next().(types.String)
@@ -171,12 +188,12 @@ func join(parts, separator ref.Val) ref.Val {
 
 // indexOf counts in characters, as the strings library does.
 func indexOf(in, part, from ref.Val) ref.Val {
-	text, offset := string(in.(types.String)), int64(from.(types.Int))
+	text, offset := textIn(in), numberIn(from)
 	if offset < 0 {
 		return types.NewErr("index out of range: %d", offset)
 	}
 	start := byteOffset(text, offset)
-	at := strings.Index(text[start:], string(part.(types.String)))
+	at := strings.Index(text[start:], textIn(part))
 	if at < 0 {
 		return types.Int(-1)
 	}
@@ -184,7 +201,7 @@ func indexOf(in, part, from ref.Val) ref.Val {
 }
 
 func lastIndexOf(in, part, from ref.Val) ref.Val {
-	text, sought, offset := string(in.(types.String)), string(part.(types.String)), int64(from.(types.Int))
+	text, sought, offset := textIn(in), textIn(part), numberIn(from)
 	if offset < 0 {
 		return types.NewErr("index out of range: %d", offset)
 	}

@@ -1,9 +1,11 @@
 package filter
 
 import (
+	"fmt"
 	"strconv"
 	"strings"
 
+	"cel.dev/cel-go/common/types/ref"
 	"github.com/tidwall/gjson"
 
 	"malote.dev/malote/internal/hook"
@@ -15,14 +17,36 @@ type Field struct {
 	field hook.Field
 	path  []string // the names of Path
 	expr  *TextProgram
+	or    *Field // where to look when this one is not there
 }
+
+// maxAlternatives is how many places a field may name.
+const maxAlternatives = 16
 
 // CompileField compiles a field; nil gives nil. Its error is a *hook.Error of
 // KindInvalid whose problems name the field's place.
 func CompileField(field *hook.Field) (*Field, error) {
-	if field == nil {
-		return nil, nil //nolint:nilnil // a nil Field is one that is never there
+	var first *Field
+	into, where := &first, ""
+	for n := 0; field != nil; n++ {
+		if n == maxAlternatives {
+			return nil, badField(where, fmt.Sprintf("there are more than %d places to look at", maxAlternatives))
+		}
+		compiled, err := compilePlace(field, where)
+		if err != nil {
+			return nil, err
+		}
+		*into, into = compiled, &compiled.or
+		field, where = field.Or, where+"or."
 	}
+	return first, nil
+}
+
+func badField(where, problem string) error {
+	return hook.Invalid("the field cannot be used", []hook.Problem{{Path: strings.TrimSuffix(where, "."), Message: problem}})
+}
+
+func compilePlace(field *hook.Field, where string) (*Field, error) {
 	compiled := &Field{field: *field}
 	places := 0
 	for _, place := range []string{field.Header, field.Query, field.Path, field.Expr, field.Value} {
@@ -31,9 +55,7 @@ func CompileField(field *hook.Field) (*Field, error) {
 		}
 	}
 	if places > 1 {
-		return nil, hook.Invalid("the field cannot be used", []hook.Problem{
-			{Message: "give one of header, query, path, expr and value, not several"},
-		})
+		return nil, badField(where, "give one of header, query, path, expr and value, not several")
 	}
 	if field.Path != "" {
 		compiled.path = splitPath(field.Path)
@@ -41,7 +63,7 @@ func CompileField(field *hook.Field) (*Field, error) {
 	if field.Expr != "" {
 		expr, err := CompileText(field.Expr)
 		if err != nil {
-			return nil, hook.Invalid("the field cannot be used", []hook.Problem{{Path: "expr", Message: problemText(err)}})
+			return nil, badField(where+"expr", problemText(err))
 		}
 		compiled.expr = expr
 	}
@@ -58,27 +80,37 @@ func (in *Input) Field(field *hook.Field) (string, bool) {
 	return compiled.Text(in)
 }
 
-// Text reads the field's value from an event; false when it is not there, is empty, or
-// is not a text, number or boolean.
+// Text reads the field's value from an event, at the first of its places that has one;
+// false when none has a text, number or boolean that is not empty.
 func (f *Field) Text(in *Input) (string, bool) {
-	var text string
+	for ; f != nil; f = f.or {
+		if text := f.text(in); text != "" {
+			return text, true
+		}
+	}
+	return "", false
+}
+
+func (f *Field) text(in *Input) string {
 	switch {
-	case f == nil:
 	case f.field.Value != "":
-		text = f.field.Value
+		return f.field.Value
 	case f.field.Header != "":
-		text = in.event.Headers.Get(f.field.Header)
+		return in.event.Headers.Get(f.field.Header)
 	case f.field.Query != "":
-		text = in.queryValues().fields[f.field.Query]
+		return in.queryValues().fields[f.field.Query]
 	case f.expr != nil:
 		// An expression that fails has no text; its author sees that in the preview.
-		if result, err := f.expr.Text(in); err == nil {
-			text = result
+		text, err := f.expr.Text(in)
+		if err != nil {
+			return ""
 		}
+		return text
 	case len(f.path) > 0:
-		text = in.body.at(f.field.Path, f.path)
+		return in.body.at(f.field.Path, f.path)
+	default:
+		return ""
 	}
-	return text, text != ""
 }
 
 // splitPath splits a dotted path into names. A backslash takes the next character as
@@ -109,9 +141,9 @@ func (b *body) at(path string, names []string) string {
 	b.look()
 	switch b.kind {
 	case bodyJSON:
-		return textAt(b.text, names)
+		return textAt(b.root, names)
 	case bodyForm:
-		return b.form.at(path, names)
+		return b.formText(path, names)
 	case bodyOther, bodyEmpty:
 		return ""
 	default:
@@ -119,67 +151,70 @@ func (b *body) at(path string, names []string) string {
 	}
 }
 
-// at finds a form's field by its name, by its name in brackets ("order[id]" for
+// formText finds a form's field by its name, by its name in brackets ("order[id]" for
 // order.id), or inside a field that holds JSON, as Slack sends it ("payload.type").
-func (f form) at(path string, names []string) string {
-	if text, ok := f[path]; ok {
+func (b *body) formText(path string, names []string) string {
+	if text, ok := b.form[path]; ok {
 		return text
 	}
 	if len(names) == 1 {
-		return f[names[0]]
+		return b.form[names[0]]
 	}
-	if text, ok := f[names[0]+"["+strings.Join(names[1:], "][")+"]"]; ok {
+	if text, ok := b.form[names[0]+"["+strings.Join(names[1:], "][")+"]"]; ok {
 		return text
 	}
-	if text := f[names[0]]; text != "" && ValidJSON([]byte(text)) {
-		return textAt(text, names[1:])
+	if inner := b.form[names[0]]; ValidJSON([]byte(inner)) {
+		return textAt(b.in.valueOf(strings.Trim(inner, jsonSpace)), names[1:])
 	}
 	return ""
 }
 
-// textAt walks a checked JSON text along names and returns the text there.
-func textAt(text string, names []string) string {
-	part := gjson.Parse(text)
-	for _, name := range names {
-		if part.Type != gjson.JSON {
-			return ""
-		}
+// textAt walks from a value along names and returns the text there, as it was written:
+// a number keeps its digits.
+func textAt(root ref.Val, names []string) string {
+	at := root
+	for i, name := range names {
+		var inside *text
+		var index int
 		var ok bool
-		if part.IsArray() {
-			part, ok = element(part, name)
-		} else {
-			part, ok = member(part.Raw, name)
+		switch c := at.(type) {
+		case *object:
+			inside = &c.text
+			index, ok = c.place(name)
+		case *list:
+			inside = &c.text
+			index, ok = c.place(name)
 		}
 		if !ok {
 			return ""
 		}
+		if i == len(names)-1 {
+			return scalar(inside.rawOf(index))
+		}
+		at = inside.valueOf(index)
 	}
-	switch part.Type {
-	case gjson.String:
-		return part.Str
-	case gjson.Number, gjson.True, gjson.False:
-		return part.Raw
-	case gjson.Null, gjson.JSON:
-		return ""
-	default:
-		return ""
-	}
+	return ""
 }
 
-// element returns the element of an array whose index, from 0, is written as name.
-func element(array gjson.Result, name string) (found gjson.Result, ok bool) {
+// place returns which element has the index, from 0, that is written as name.
+func (l *list) place(name string) (int, bool) {
 	index, err := strconv.ParseUint(name, 10, 31)
-	if err != nil {
-		return gjson.Result{}, false
+	if err != nil || index >= uint64(len(l.all())) {
+		return 0, false
 	}
-	array.ForEach(func(_, value gjson.Result) bool {
-		if index == 0 {
-			found, ok = value, true
-		}
-		index--
-		return !ok
-	})
-	return found, ok
+	return int(index), true
+}
+
+// scalar returns the text of a JSON text, number or boolean, "" for anything else.
+func scalar(raw string) string {
+	switch raw[0] {
+	case '"':
+		return gjson.Parse(raw).Str
+	case '{', '[', 'n':
+		return ""
+	default:
+		return raw
+	}
 }
 
 // problemText returns the problem of an expression's error without the words around it.

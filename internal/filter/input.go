@@ -2,6 +2,7 @@ package filter
 
 import (
 	"errors"
+	"sync"
 	"time"
 
 	"cel.dev/cel-go/cel"
@@ -21,15 +22,46 @@ type Input struct {
 	headers texts[headerFields]
 	query   *texts[form] // parsed at its first use
 
-	metered bool // the expression being evaluated has a budget of bytes
-	read    int  // bytes that the expression being evaluated has read
+	places  []part // of all containers that were looked into
+	metered bool   // the expression being evaluated has a budget of bytes
+	read    int    // bytes that the expression being evaluated has read
 }
+
+//nolint:gochecknoglobals // a pool is shared by nature
+var inputs = sync.Pool{New: func() any { return &Input{places: make([]part, 0, pooledPlaces)} }}
+
+// Places of parts that an Input of the pool has room for, and may have at the most, so
+// that one huge body does not stay in memory.
+const (
+	pooledPlaces    = 128
+	maxPooledPlaces = 4096
+)
 
 // NewInput returns an Input over an event. It reads nothing yet.
 func NewInput(event *hook.Event) *Input {
-	in := &Input{event: event, self: eventValue{event}, headers: texts[headerFields]{headerFields(event.Headers)}}
-	in.body.in = in
+	in := inputs.Get().(*Input) //nolint:forcetypeassert // the pool holds nothing else
+	in.event, in.self.event, in.body.in = event, event, in
+	in.headers.fields = headerFields(event.Headers)
 	return in
+}
+
+// Release gives the memory of an Input back for the next event. Calling it is optional;
+// the Input must not be used afterwards.
+func (in *Input) Release() {
+	places := in.places[:0]
+	if cap(places) > maxPooledPlaces {
+		return
+	}
+	*in = Input{places: places}
+	inputs.Put(in)
+}
+
+// scan finds the parts of a text in memory that all containers of the event share.
+func (in *Input) scan(text string) ([]part, bool) {
+	from := len(in.places)
+	var ok bool
+	in.places, ok = scan(text, in.places)
+	return in.places[from:len(in.places):len(in.places)], ok
 }
 
 // Event returns the event that the Input reads.

@@ -87,9 +87,9 @@ func syntaxHint(message string) string {
 	switch {
 	case !strings.HasPrefix(message, "Syntax error"):
 		return ""
-	case strings.Contains(message, "'='"):
+	case strings.Contains(message, "'="):
 		return " (equality is written ==)"
-	case strings.Contains(message, "'&'"), strings.Contains(message, "'|'"):
+	case strings.Contains(message, "'&"), strings.Contains(message, "'|"):
 		return " (and is written &&, or is written ||)"
 	case strings.Contains(message, "'and'"), strings.Contains(message, "'or'"), strings.Contains(message, "'not'"):
 		return " (and is written &&, or is written ||, not is written !)"

@@ -3,6 +3,7 @@ package filter
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"cel.dev/cel-go/cel"
@@ -114,17 +115,15 @@ func returns(given *cel.Type, wanted []*cel.Type) bool {
 	if parameters := given.Parameters(); given.TypeName() == types.OptionalType.TypeName() && len(parameters) == 1 {
 		given = parameters[0]
 	}
-	for _, want := range wanted {
-		if given.IsExactType(want) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(wanted, given.IsExactType)
 }
 
 func (e *expression) eval(in *Input) (ref.Val, error) {
 	in.metered, in.read = e.metered, 0
 	value, _, err := e.program.Eval(in)
+	if in.read > in.readBudget() {
+		return nil, errReadTooMuch
+	}
 	if err == nil {
 		return value, nil
 	}

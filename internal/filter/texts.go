@@ -1,8 +1,11 @@
 package filter
 
 import (
+	"bytes"
 	"errors"
+	"io"
 	"maps"
+	"mime/multipart"
 	"net/url"
 	"reflect"
 	"slices"
@@ -39,6 +42,35 @@ func parseForm(text string) form {
 		}
 		if _, ok := fields[name]; !ok {
 			fields[name] = value
+		}
+	}
+	return fields
+}
+
+// maxFormValue is the longest value that is read from a part of a multipart form.
+// Longer ones are files.
+const maxFormValue = 64 << 10
+
+// parseMultipart reads the texts of a multipart form (RFC 7578) as far as it is well
+// formed, and leaves its files out.
+func parseMultipart(body []byte, boundary string) form {
+	fields := form{}
+	if boundary == "" {
+		return fields
+	}
+	reader := multipart.NewReader(bytes.NewReader(body), boundary)
+	for len(fields) < maxFormFields {
+		part, err := reader.NextPart()
+		if err != nil {
+			break
+		}
+		name := part.FormName()
+		if _, seen := fields[name]; seen || name == "" || part.FileName() != "" {
+			continue
+		}
+		value, err := io.ReadAll(io.LimitReader(part, maxFormValue+1))
+		if err == nil && len(value) <= maxFormValue {
+			fields[name] = string(value)
 		}
 	}
 	return fields

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 
 	"cel.dev/cel-go/common/types"
 	"cel.dev/cel-go/common/types/ref"
@@ -12,65 +13,141 @@ import (
 	"github.com/tidwall/gjson"
 )
 
-// object is a JSON object that is still text. What was looked up is remembered, so
-// that the filters of an event share their reading.
-type object struct {
+// text is a container that is still text, with the places of its parts, which are
+// found when they are first needed.
+type text struct {
 	in    *Input
 	raw   string
-	seen  []lookup           // the first few lookups
-	index map[string]ref.Val // every member, once there were more than a few
-	names []string           // of the index, in the text's order
+	parts []part
+	known bool
+	made  []madePart // containers among the parts that were looked into
 }
 
-// lookup is a remembered result; a nil value means that there is no such member.
-type lookup struct {
-	name  string
+// madePart is a part that became a value.
+type madePart struct {
+	index int
 	value ref.Val
 }
 
-// fewLookups is how many members are looked up one by one, each by going over the
-// text, before all of them are put into an index.
-const fewLookups = 8
+// maxMade is how many containers are remembered of each container. Those that the
+// filters of an event share are few.
+const maxMade = 32
 
-func (o *object) find(name string) (ref.Val, bool) {
-	if o.index != nil {
-		value, ok := o.index[name]
-		return value, ok
+// containerCost is what turning a part into an object or list costs the budget of
+// bytes: looking into it costs more.
+const containerCost = 16
+
+// all returns the places of the parts; none when the budget is used up.
+func (t *text) all() []part {
+	if !t.known && t.in.charge(len(t.raw)) {
+		t.known = true
+		t.parts, _ = t.in.scan(t.raw) // a part of a checked text needs no second check
 	}
-	for i := range o.seen {
-		if o.seen[i].name == name {
-			return o.seen[i].value, o.seen[i].value != nil
+	return t.parts
+}
+
+func (t *text) rawOf(index int) string { return t.raw[t.parts[index].from:t.parts[index].to] }
+
+// valueOf returns the value of a part. The same container comes back each time, so
+// that what was found in it is not looked for again.
+func (t *text) valueOf(index int) ref.Val {
+	raw := t.rawOf(index)
+	if raw[0] != '{' && raw[0] != '[' {
+		if !t.in.charge(len(raw)) {
+			return types.WrapErr(errReadTooMuch)
+		}
+		return t.in.valueOf(raw)
+	}
+	for i := range t.made {
+		if t.made[i].index == index {
+			return t.made[i].value
 		}
 	}
-	if len(o.seen) == fewLookups {
-		o.buildIndex()
-		value, ok := o.index[name]
-		return value, ok
+	if !t.in.charge(containerCost) {
+		return types.WrapErr(errReadTooMuch)
 	}
-	if !o.in.charge(len(o.raw)) {
-		return types.WrapErr(errReadTooMuch), true
+	value := t.in.valueOf(raw)
+	if len(t.made) < maxMade {
+		t.made = append(t.made, madePart{index, value})
 	}
-	var value ref.Val
-	if part, ok := member(o.raw, name); ok {
-		value = o.in.valueOf(part)
+	return value
+}
+
+// object is a JSON object.
+type object struct {
+	text
+
+	lookups int
+	index   map[string]int // of a large object, once it is looked into often
+}
+
+// When an object gets an index.
+const (
+	largeObject = 64 // members
+	manyLookups = 8
+)
+
+// nameOf returns the name of a member.
+func (o *object) nameOf(i int) string {
+	p := &o.parts[i]
+	if p.escaped {
+		return gjson.Parse(o.raw[p.keyFrom-1 : p.keyTo+1]).Str
 	}
-	o.seen = append(o.seen, lookup{name, value})
-	return value, value != nil
+	return o.raw[p.keyFrom:p.keyTo]
+}
+
+// place returns which member has a name: the first, when several have it.
+func (o *object) place(name string) (int, bool) {
+	parts := o.all()
+	o.lookups++
+	if o.lookups > manyLookups && len(parts) > largeObject {
+		if o.index == nil {
+			o.buildIndex()
+		}
+		i, ok := o.index[name]
+		return i, ok
+	}
+	for i := range parts {
+		p := &parts[i]
+		if p.escaped {
+			if o.nameOf(i) == name {
+				return i, true
+			}
+		} else if int(p.keyTo-p.keyFrom) == len(name) && o.raw[p.keyFrom:p.keyTo] == name {
+			return i, true
+		}
+	}
+	return 0, false
 }
 
 func (o *object) buildIndex() {
-	if o.index != nil {
-		return
+	o.index = make(map[string]int, len(o.parts))
+	for i := range slices.Backward(o.parts) {
+		o.index[o.nameOf(i)] = i
 	}
-	o.in.charge(len(o.raw))
-	o.index = map[string]ref.Val{}
-	gjson.Result{Type: gjson.JSON, Raw: o.raw}.ForEach(func(key, value gjson.Result) bool {
-		if _, ok := o.index[key.Str]; !ok {
-			o.index[key.Str] = o.in.valueOf(value)
-			o.names = append(o.names, key.Str)
+}
+
+func (o *object) find(name string) (ref.Val, bool) {
+	i, ok := o.place(name)
+	if !ok {
+		return nil, false
+	}
+	return o.valueOf(i), true
+}
+
+// names returns the different names of the members, in the text's order.
+func (o *object) names() []string {
+	if len(o.all()) == 0 {
+		return nil
+	}
+	o.buildIndex()
+	names := make([]string, 0, len(o.index))
+	for i := range o.parts {
+		if name := o.nameOf(i); o.index[name] == i {
+			names = append(names, name)
 		}
-		return true
-	})
+	}
+	return names
 }
 
 // FindStringKey lets CEL look up constant names without boxing them.
@@ -102,14 +179,12 @@ func (o *object) Contains(key ref.Val) ref.Val {
 
 // Size implements traits.Sizer.
 func (o *object) Size() ref.Val {
-	o.buildIndex()
-	return types.Int(len(o.names))
+	return types.Int(len(o.names()))
 }
 
 // Iterator implements traits.Iterable.
 func (o *object) Iterator() traits.Iterator {
-	o.buildIndex()
-	return &nameIterator{names: o.names}
+	return &nameIterator{names: o.names()}
 }
 
 // AggregateSize tells the cost meter how large the value is, by its text.
@@ -132,38 +207,8 @@ func (*object) Type() ref.Type { return types.MapType }
 // Value implements ref.Val; it is the text, because nothing asks for more.
 func (o *object) Value() any { return json.RawMessage(o.raw) }
 
-// list is a JSON array that is still text. Its elements' places are found at once,
-// their values when they are asked for.
-type list struct {
-	in     *Input
-	raw    string
-	places []place
-	known  bool
-}
-
-// place is where an element's text is.
-type place struct{ from, to int32 }
-
-func (l *list) elements() []place {
-	if !l.known {
-		l.known = true
-		l.in.charge(len(l.raw))
-		gjson.Result{Type: gjson.JSON, Raw: l.raw}.ForEach(func(_, value gjson.Result) bool {
-			from := int32(value.Index) //nolint:gosec // bodies are far smaller than 2 GiB
-			l.places = append(l.places, place{from, from + int32(len(value.Raw))})
-			return true
-		})
-	}
-	return l.places
-}
-
-func (l *list) at(i int) ref.Val {
-	p := l.places[i]
-	if !l.in.charge(int(p.to - p.from)) {
-		return types.WrapErr(errReadTooMuch)
-	}
-	return l.in.valueOf(gjson.Parse(l.raw[p.from:p.to]))
-}
+// list is a JSON array.
+type list struct{ text }
 
 // Get implements traits.Indexer.
 func (l *list) Get(index ref.Val) ref.Val {
@@ -171,16 +216,16 @@ func (l *list) Get(index ref.Val) ref.Val {
 	if err != nil {
 		return types.WrapErr(err)
 	}
-	if i < 0 || i >= len(l.elements()) {
-		return types.NewErr("index %d is outside of the list, which has %d elements", i, len(l.places))
+	if i < 0 || i >= len(l.all()) {
+		return types.NewErr("index %d is outside of the list, which has %d elements", i, len(l.parts))
 	}
-	return l.at(i)
+	return l.valueOf(i)
 }
 
 // Contains implements traits.Container.
 func (l *list) Contains(value ref.Val) ref.Val {
-	for i := range l.elements() {
-		if types.Equal(l.at(i), value) == types.True {
+	for i := range l.all() {
+		if types.Equal(l.valueOf(i), value) == types.True {
 			return types.True
 		}
 	}
@@ -188,19 +233,19 @@ func (l *list) Contains(value ref.Val) ref.Val {
 }
 
 // Size implements traits.Sizer.
-func (l *list) Size() ref.Val { return types.Int(len(l.elements())) }
+func (l *list) Size() ref.Val { return types.Int(len(l.all())) }
 
 // Iterator implements traits.Iterable.
 func (l *list) Iterator() traits.Iterator {
-	l.elements()
+	l.all()
 	return &listIterator{list: l}
 }
 
 // Add implements traits.Adder.
 func (l *list) Add(other ref.Val) ref.Val {
-	values := make([]ref.Val, len(l.elements()))
-	for i := range l.places {
-		values[i] = l.at(i)
+	values := make([]ref.Val, len(l.all()))
+	for i := range l.parts {
+		values[i] = l.valueOf(i)
 	}
 	return types.NewRefValList(types.DefaultTypeAdapter, values).Add(other)
 }
@@ -229,8 +274,8 @@ func (l *list) Equal(other ref.Val) ref.Val {
 	if !ok || l.Size() != that.Size() {
 		return types.False
 	}
-	for i := range l.places {
-		if types.Equal(l.at(i), that.Get(types.Int(i))) != types.True {
+	for i := range l.parts {
+		if types.Equal(l.valueOf(i), that.Get(types.Int(i))) != types.True {
 			return types.False
 		}
 	}
@@ -290,7 +335,7 @@ func jsonToNative(raw string, target reflect.Type) (any, error) {
 // textSize is the size of a value for the cost meter: one unit for every ten bytes, as
 // CEL counts texts.
 func textSize(raw string) uint32 {
-	return uint32(min(len(raw)/10+1, 1<<31)) //nolint:gosec // bounded by the line itself
+	return uint32(min(len(raw)/10+1, 1<<31))
 }
 
 var errNoValue = errors.New("there is no such conversion")
@@ -344,13 +389,13 @@ type listIterator struct {
 }
 
 // HasNext implements traits.Iterator.
-func (it *listIterator) HasNext() ref.Val { return types.Bool(it.next < len(it.list.places)) }
+func (it *listIterator) HasNext() ref.Val { return types.Bool(it.next < len(it.list.parts)) }
 
 // Next implements traits.Iterator.
 func (it *listIterator) Next() ref.Val {
-	if it.next >= len(it.list.places) {
+	if it.next >= len(it.list.parts) {
 		return nil
 	}
 	it.next++
-	return it.list.at(it.next - 1)
+	return it.list.valueOf(it.next - 1)
 }
