@@ -10,6 +10,7 @@ import (
 
 	"malote.dev/malote/internal/filter"
 	"malote.dev/malote/internal/hook"
+	"malote.dev/malote/internal/signature"
 )
 
 // builder makes one snapshot, with the parts of the one before that did not change.
@@ -48,9 +49,9 @@ func (b *builder) build(ctx context.Context, catalogue *hook.Catalogue) *Snapsho
 // source compiles a source, or takes what was compiled of the same version.
 func (b *builder) source(ctx context.Context, noun *hook.Source) *Source {
 	if old, ok := b.before.sources[noun.ID]; ok && old.Version == noun.Version {
-		return &Source{
-			Source: *noun, Effective: old.Effective, Verifier: old.Verifier, Problem: old.Problem, fields: old.fields,
-		}
+		reused := *old
+		reused.Source, reused.index = *noun, index{}
+		return &reused
 	}
 	source := &Source{Source: *noun, Effective: noun.SourceSpec}
 	source.Problem = b.compileSource(source)
@@ -64,16 +65,19 @@ func (b *builder) source(ctx context.Context, noun *hook.Source) *Source {
 
 var errEndGone = errors.New("its source or destination is gone")
 
-var errNoVerifier = errors.New("this server does not verify requests")
+var errNoGallery = errors.New("this server has no provider profiles")
 
 func (b *builder) compileSource(source *Source) (err error) {
-	if b.options.Compile == nil {
-		return errNoVerifier
+	source.Confidential = newConfidential(source.Verify)
+	if b.options.Gallery == nil && source.Provider != "" {
+		return errNoGallery
 	}
-	if source.Verifier, err = b.options.Compile(&source.SourceSpec); err != nil {
+	if source.Verifier, err = signature.Compile(&source.SourceSpec, b.options.Gallery, b.options.Keys); err != nil {
 		return err
 	}
 	source.Effective = source.Verifier.Spec()
+	source.Confidential = newConfidential(source.Effective.Verify)
+	source.Reply = compileReply(source.Effective.Reply)
 	if source.fields.eventType, err = filter.CompileField(source.Effective.Type); err != nil {
 		return fmt.Errorf("type: %w", err)
 	}

@@ -7,15 +7,18 @@ import (
 	"sync/atomic"
 
 	"malote.dev/malote/internal/hook"
+	"malote.dev/malote/internal/signature"
 )
 
 // Options is what a Router needs.
 type Options struct {
 	// Load returns the whole catalogue, consistent in itself.
 	Load func(context.Context) (hook.Catalogue, error)
-	// Compile builds what proves a source's requests. Without it, sources are present
-	// with a Problem; deliveries work all the same.
-	Compile func(*hook.SourceSpec) (Verifier, error)
+	// Gallery has the providers' profiles. Without it, the sources that name a provider
+	// are present with a Problem.
+	Gallery *signature.Gallery
+	// Keys fetches public keys of providers that publish them.
+	Keys signature.KeyFetcher
 	// Logger gets a warning for each source and connection that cannot be used.
 	Logger *slog.Logger
 }

@@ -5,13 +5,8 @@ import (
 
 	"malote.dev/malote/internal/filter"
 	"malote.dev/malote/internal/hook"
+	"malote.dev/malote/internal/signature"
 )
-
-// Verifier is what proves a source's requests.
-type Verifier interface {
-	// Spec returns the source's settings, the profile's values where it says nothing.
-	Spec() hook.SourceSpec
-}
 
 // Source is a source of the catalogue, compiled. It is immutable.
 type Source struct {
@@ -20,7 +15,11 @@ type Source struct {
 	// Effective is what is set on the source, completed by its provider's profile.
 	Effective hook.SourceSpec
 	// Verifier proves the source's requests; nil when there is a Problem.
-	Verifier Verifier
+	Verifier *signature.Verifier
+	// Reply is what an accepted request is answered.
+	Reply Reply
+	// Confidential names where requests carry a secret that must not be kept.
+	Confidential Confidential
 	// Problem says why the source cannot be used as it is set up; nil when it can.
 	Problem error
 
