@@ -1,0 +1,341 @@
+package api
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"net/http"
+	"slices"
+	"time"
+
+	"malote.dev/malote/internal/api/body"
+	"malote.dev/malote/internal/hook"
+	"malote.dev/malote/internal/page"
+	"malote.dev/malote/internal/store"
+)
+
+// CancelIn says why a delivery is canceled.
+type CancelIn struct {
+	Reason string `json:"reason,omitempty" doc:"A sentence that stays with the delivery"`
+}
+
+// RetryIn selects the deliveries of a bulk retry: by their ids, or by a filter.
+type RetryIn struct {
+	IDs    []string     `json:"ids,omitempty" doc:"These deliveries"`
+	Filter *RetryFilter `json:"filter,omitempty" doc:"Or those that fit this"`
+	Limit  int          `json:"limit,omitempty" doc:"How many of the filter's deliveries at the most, the newest first; default and greatest 1000"`
+}
+
+// RetryFilter selects deliveries; what is absent selects all.
+type RetryFilter struct {
+	State       string    `json:"state,omitempty" enum:"failed,canceled,held" doc:"Default failed"`
+	Event       string    `json:"event,omitempty" doc:"Of this event"`
+	Connection  string    `json:"connection,omitempty" doc:"Over this connection: id or name"`
+	Destination string    `json:"destination,omitempty" doc:"To this destination: id or name"`
+	After       time.Time `json:"after,omitzero" doc:"Of events at or after this time"`
+	Before      time.Time `json:"before,omitzero" doc:"Of events before this time"`
+}
+
+// RetryOut says what a bulk retry did.
+type RetryOut struct {
+	Selected int  `json:"selected" doc:"How many deliveries were selected"`
+	Retried  int  `json:"retried" doc:"How many of them are due now; the others were under way already"`
+	More     bool `json:"more" doc:"The filter selects more than the limit"`
+}
+
+// AttemptList is all attempts of a delivery.
+type AttemptList struct {
+	Data []hook.Attempt `json:"data" doc:"The first attempt first"`
+	Done bool           `json:"done"`
+}
+
+// maxBulk is how many deliveries one request retries.
+const maxBulk = 1000
+
+func deliveryRoutes() []*endpoint {
+	return []*endpoint{
+		{
+			method: http.MethodGet, path: "/delivery", id: "delivery.list", role: hook.RoleViewer,
+			summary: "List deliveries, the newest first", bind: handle((*server).listDeliveries),
+		},
+		{
+			method: http.MethodPost, path: "/delivery/retry", id: "delivery.retry-many", role: hook.RoleOperator,
+			summary: "Send many deliveries again", in: RetryIn{}, bind: handle((*server).retryMany),
+		},
+		{
+			method: http.MethodGet, path: "/delivery/{id}", id: "delivery.get", role: hook.RoleViewer,
+			summary: "Get a delivery", bind: handle((*server).getDelivery),
+		},
+		{
+			method: http.MethodGet, path: "/delivery/{id}/attempt", id: "delivery.attempt.list", role: hook.RoleViewer,
+			summary: "List the attempts of a delivery", bind: handle((*server).listAttempts),
+		},
+		{
+			method: http.MethodPost, path: "/delivery/{id}/retry", id: "delivery.retry", role: hook.RoleOperator, status: http.StatusAccepted,
+			summary: "Send a delivery again", more: "One attempt follows at once, and no automatic retry after it.",
+			bind: handle((*server).retryDelivery),
+		},
+		{
+			method: http.MethodPost, path: "/delivery/{id}/cancel", id: "delivery.cancel", role: hook.RoleOperator,
+			summary: "Cancel a delivery that waits", in: CancelIn{}, empty: true, bind: handle((*server).cancelDelivery),
+		},
+	}
+}
+
+type listDeliveriesIn struct {
+	State       string `query:"state" enum:"pending,sending,succeeded,failed,held,canceled" doc:"In this state"`
+	Event       string `query:"event" doc:"Of this event"`
+	Connection  string `query:"connection" doc:"Over this connection: id or name"`
+	Destination string `query:"destination" doc:"To this destination: id or name"`
+	TimeRange
+	Paging
+}
+
+func (s *server) listDeliveries(ctx context.Context, in *listDeliveriesIn) (*out[List[hook.Delivery]], error) {
+	req, err := pageOf(in.Paging, hook.ParseID[hook.DeliveryID])
+	if err != nil {
+		return nil, err
+	}
+	query := store.DeliveryQuery{Project: projectOf(ctx), After: in.After, Before: in.Before, Page: req}
+	if in.State != "" {
+		if err := query.State.UnmarshalText([]byte(in.State)); err != nil {
+			return nil, invalidQuery("state", err.Error())
+		}
+	}
+	if in.Event != "" {
+		if query.Event, err = hook.ParseID[hook.EventID](in.Event); err != nil {
+			return nil, invalidQuery("event", err.Error())
+		}
+	}
+	if query.Connection, err = s.connectionRef(ctx, in.Connection); err != nil {
+		return nil, unknownRef("connection", err)
+	}
+	if query.Destination, err = s.destinationRef(ctx, in.Destination); err != nil {
+		return nil, unknownRef("destination", err)
+	}
+	found, err := s.Store.Deliveries(ctx, query)
+	if err != nil {
+		return nil, err
+	}
+	return listOf[hook.DeliveryID](found, showDelivery), nil
+}
+
+func showDelivery(d *hook.Delivery) hook.Delivery { return *d }
+
+// connectionRef turns the id or name of a connection in a filter into its id.
+func (s *server) connectionRef(ctx context.Context, ref string) (hook.ConnectionID, error) {
+	if ref == "" {
+		return 0, nil
+	}
+	if id, err := hook.ParseID[hook.ConnectionID](ref); err == nil {
+		return id, nil
+	}
+	c, err := s.Store.Connections().Get(ctx, projectOf(ctx), ref)
+	return c.ID, err
+}
+
+// destinationRef turns the id or name of a destination in a filter into its id.
+func (s *server) destinationRef(ctx context.Context, ref string) (hook.DestinationID, error) {
+	if ref == "" {
+		return 0, nil
+	}
+	if id, err := hook.ParseID[hook.DestinationID](ref); err == nil {
+		return id, nil
+	}
+	d, err := s.Store.Destinations().Get(ctx, projectOf(ctx), ref)
+	return d.ID, err
+}
+
+func (s *server) findDelivery(ctx context.Context, ref string) (hook.Delivery, error) {
+	id, err := hook.ParseID[hook.DeliveryID](ref)
+	if err != nil {
+		return hook.Delivery{}, hook.NotFound("delivery", ref)
+	}
+	return s.Store.Delivery(ctx, projectOf(ctx), id)
+}
+
+func (s *server) getDelivery(ctx context.Context, in *oneNoun) (*out[hook.Delivery], error) {
+	d, err := s.findDelivery(ctx, in.ID)
+	if err != nil {
+		return nil, err
+	}
+	return answerWith(d), nil
+}
+
+func (s *server) listAttempts(ctx context.Context, in *oneNoun) (*out[AttemptList], error) {
+	d, err := s.findDelivery(ctx, in.ID)
+	if err != nil {
+		return nil, err
+	}
+	attempts, err := s.Store.Attempts(ctx, d.Project, d.ID)
+	if err != nil {
+		return nil, err
+	}
+	if attempts == nil {
+		attempts = []hook.Attempt{}
+	}
+	return answerWith(AttemptList{Data: attempts, Done: true}), nil
+}
+
+func (s *server) retryDelivery(ctx context.Context, in *oneNoun) (*out[hook.Delivery], error) {
+	d, err := s.findDelivery(ctx, in.ID)
+	if err != nil {
+		return nil, err
+	}
+	changed, err := s.Store.Retry(ctx, d.Project, []hook.DeliveryID{d.ID}, s.Now())
+	if err != nil {
+		return nil, err
+	}
+	if changed == 0 {
+		return nil, hook.Errorf(hook.KindConflict, "the delivery is %s: an attempt is under way or planned already", d.State)
+	}
+	s.Deliver.Wake(d.Destination)
+	s.audit(ctx, "retried a delivery", d.ID)
+	return s.getDelivery(ctx, in)
+}
+
+func (s *server) cancelDelivery(ctx context.Context, in *nounBody) (*out[hook.Delivery], error) {
+	given := CancelIn{}
+	if len(in.RawBody) > 0 {
+		if err := body.Decode(in.RawBody, &given); err != nil {
+			return nil, err
+		}
+	}
+	if given.Reason == "" {
+		given.Reason = "canceled by hand"
+	}
+	if len(given.Reason) > maxReason {
+		return nil, hook.Invalid("it cannot be canceled", []hook.Problem{{Path: "reason", Message: "is longer than 500 bytes"}})
+	}
+	d, err := s.findDelivery(ctx, in.ID)
+	if err != nil {
+		return nil, err
+	}
+	changed, err := s.Store.Cancel(ctx, d.Project, []hook.DeliveryID{d.ID}, given.Reason)
+	if err != nil {
+		return nil, err
+	}
+	if changed == 0 {
+		return nil, hook.Errorf(hook.KindConflict, "the delivery is %s: only one that is pending or held can be canceled", d.State)
+	}
+	s.audit(ctx, "canceled a delivery", d.ID)
+	return s.getDelivery(ctx, &oneNoun{in.Ref})
+}
+
+func (s *server) retryMany(ctx context.Context, in *bodyOnly) (*out[RetryOut], error) {
+	var given RetryIn
+	if err := body.Decode(in.RawBody, &given); err != nil {
+		return nil, err
+	}
+	deliveries, more, err := s.selectDeliveries(ctx, &given)
+	if err != nil {
+		return nil, err
+	}
+	ids := make([]hook.DeliveryID, len(deliveries))
+	wake := map[hook.DestinationID]bool{}
+	for i := range deliveries {
+		ids[i] = deliveries[i].ID
+		wake[deliveries[i].Destination] = true
+	}
+	shown := RetryOut{Selected: len(ids), More: more}
+	if len(ids) > 0 {
+		if shown.Retried, err = s.Store.Retry(ctx, projectOf(ctx), ids, s.Now()); err != nil {
+			return nil, err
+		}
+	}
+	for destination := range wake {
+		s.Deliver.Wake(destination)
+	}
+	s.audit(ctx, fmt.Sprintf("retried %d deliveries", shown.Retried), projectOf(ctx))
+	return answerWith(shown), nil
+}
+
+// selectDeliveries returns what a bulk retry is about, and whether there is more.
+func (s *server) selectDeliveries(ctx context.Context, in *RetryIn) ([]hook.Delivery, bool, error) {
+	fail := func(path, message string) error {
+		return hook.Invalid("nothing was retried", []hook.Problem{{Path: path, Message: message}})
+	}
+	switch {
+	case (len(in.IDs) == 0) == (in.Filter == nil):
+		return nil, false, fail("ids", "give either ids or a filter")
+	case len(in.IDs) > maxBulk:
+		return nil, false, fail("ids", fmt.Sprintf("there are %d ids: %d is the most", len(in.IDs), maxBulk))
+	case in.Limit < 0 || in.Limit > maxBulk:
+		return nil, false, fail("limit", fmt.Sprintf("it goes from 1 to %d", maxBulk))
+	case in.Filter != nil:
+		return s.filterDeliveries(ctx, in)
+	}
+	deliveries := make([]hook.Delivery, len(in.IDs))
+	for i, ref := range in.IDs {
+		d, err := s.findDelivery(ctx, ref)
+		if hook.KindOf(err) == hook.KindNotFound {
+			return nil, false, fail(fmt.Sprintf("ids.%d", i), err.Error())
+		}
+		if err != nil {
+			return nil, false, err
+		}
+		deliveries[i] = d
+	}
+	return deliveries, false, nil
+}
+
+func (s *server) filterDeliveries(ctx context.Context, in *RetryIn) (deliveries []hook.Delivery, more bool, err error) {
+	query, err := s.retryQuery(ctx, in.Filter)
+	if err != nil {
+		return nil, false, err
+	}
+	limit := in.Limit
+	if limit == 0 {
+		limit = maxBulk
+	}
+	for {
+		query.Page.Limit = min(limit+1-len(deliveries), page.MaxLimit)
+		found, err := s.Store.Deliveries(ctx, query)
+		if err != nil {
+			return nil, false, err
+		}
+		deliveries = append(deliveries, found.Items...)
+		if len(deliveries) > limit {
+			return deliveries[:limit], true, nil
+		}
+		if found.Done || found.Last == 0 {
+			return deliveries, false, nil
+		}
+		query.Page.From = found.Last
+	}
+}
+
+func (s *server) retryQuery(ctx context.Context, filter *RetryFilter) (store.DeliveryQuery, error) {
+	query := store.DeliveryQuery{Project: projectOf(ctx), State: hook.StateFailed}
+	var problems []hook.Problem
+	note := func(path string, err error) {
+		if err != nil {
+			problems = append(problems, hook.Problem{Path: "filter." + path, Message: err.Error()})
+		}
+	}
+	if filter.State != "" {
+		err := query.State.UnmarshalText([]byte(filter.State))
+		if err == nil && !slices.Contains([]hook.State{hook.StateFailed, hook.StateCanceled, hook.StateHeld}, query.State) {
+			err = fmt.Errorf("%s deliveries are not retried in bulk: use failed, canceled or held", query.State)
+		}
+		note("state", err)
+	}
+	var err error
+	if filter.Event != "" {
+		query.Event, err = hook.ParseID[hook.EventID](filter.Event)
+		note("event", err)
+	}
+	if query.Connection, err = s.connectionRef(ctx, filter.Connection); hook.KindOf(err) != hook.KindNotFound && err != nil {
+		return query, err
+	}
+	note("connection", err)
+	if query.Destination, err = s.destinationRef(ctx, filter.Destination); hook.KindOf(err) != hook.KindNotFound && err != nil {
+		return query, err
+	}
+	note("destination", err)
+	query.After, query.Before = filter.After, filter.Before
+	return query, hook.Invalid("nothing was retried", problems)
+}
+
+// sortedKeys returns the keys of a map in order.
+func sortedKeys[V any](m map[string]V) []string { return slices.Sorted(maps.Keys(m)) }

@@ -1,0 +1,453 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"reflect"
+
+	"malote.dev/malote/internal/api/body"
+	"malote.dev/malote/internal/destination"
+	"malote.dev/malote/internal/hook"
+	"malote.dev/malote/internal/signature"
+	"malote.dev/malote/internal/store"
+)
+
+// DestinationIn is what a person sets on a destination.
+type DestinationIn struct {
+	Name    string `json:"name,omitempty" doc:"Unique in the project. A change may leave it out"`
+	Version int64  `json:"version,omitempty" doc:"The version that a change starts from; another one is a conflict"`
+	hook.DestinationSpec
+}
+
+// DestinationOut is a destination without its secrets.
+type DestinationOut struct {
+	hook.Destination
+
+	HasSecret      bool `json:"hasSecret" doc:"Whether its deliveries are signed"`
+	SecretCount    int  `json:"secretCount" doc:"How many secrets sign: more than one while rotating"`
+	HasCredentials bool `json:"hasCredentials" doc:"Whether it is given credentials"`
+}
+
+// PauseIn says why something is paused.
+type PauseIn struct {
+	Reason string `json:"reason,omitempty" doc:"A sentence for whoever finds it paused"`
+}
+
+// PauseOut is what pausing or resuming did.
+type PauseOut struct {
+	Paused     bool `json:"paused"`
+	Deliveries int  `json:"deliveries" doc:"How many waiting deliveries were held or released"`
+}
+
+// maxReason is how long a reason may be, in bytes.
+const maxReason = 500
+
+func destinationRoutes() []*endpoint {
+	return []*endpoint{
+		{
+			method: http.MethodGet, path: "/destination", id: "destination.list", role: hook.RoleViewer,
+			summary: "List destinations", bind: handle((*server).listDestinations),
+		},
+		{
+			method: http.MethodPost, path: "/destination", id: "destination.create", role: hook.RoleAdmin, status: http.StatusCreated,
+			summary: "Create a destination", more: "Without a signing secret one is generated: read it at /secret.",
+			in: DestinationIn{}, bind: handle((*server).createDestination),
+		},
+		{
+			method: http.MethodGet, path: "/destination/{id}", id: "destination.get", role: hook.RoleViewer,
+			summary: "Get a destination", bind: handle((*server).getDestination),
+		},
+		{
+			method: http.MethodPut, path: "/destination/{id}", id: "destination.update", role: hook.RoleAdmin,
+			summary: "Replace a destination", more: "Secrets that are left out stay as they are; null clears one.",
+			in: DestinationIn{}, bind: handle((*server).putDestination),
+		},
+		{
+			method: http.MethodPatch, path: "/destination/{id}", id: "destination.patch", role: hook.RoleAdmin,
+			summary: "Change parts of a destination", more: patchText, in: DestinationIn{}, bind: handle((*server).patchDestination),
+		},
+		{
+			method: http.MethodDelete, path: "/destination/{id}", id: "destination.delete", role: hook.RoleAdmin, status: http.StatusNoContent,
+			summary: "Delete a destination", more: "It is a conflict while connections lead to it.", bind: handle((*server).deleteDestination),
+		},
+		{
+			method: http.MethodGet, path: "/destination/{id}/secret", id: "destination.secret.get", role: hook.RoleAdmin,
+			summary: "Show the signing secret of a destination", more: "Who looked is written to the log.",
+			bind: handle((*server).destinationSecret),
+		},
+		{
+			method: http.MethodPost, path: "/destination/{id}/secret/rotate", id: "destination.secret.rotate", role: hook.RoleAdmin,
+			summary: "Give a destination a new signing secret",
+			more: "The secret before goes on signing beside it until the next rotation, or until PATCH " +
+				`{"http": {"sign": {"secrets": null}}}, so that the receiver can change over.`,
+			in: RotateIn{}, empty: true, bind: handle((*server).rotateDestination),
+		},
+		{
+			method: http.MethodPost, path: "/destination/{id}/pause", id: "destination.pause", role: hook.RoleOperator,
+			summary: "Pause a destination", more: "Its deliveries are held, not lost.", in: PauseIn{}, empty: true,
+			bind: handle((*server).pauseDestination),
+		},
+		{
+			method: http.MethodPost, path: "/destination/{id}/resume", id: "destination.resume", role: hook.RoleOperator,
+			summary: "Resume a destination", more: "What was held is due at once.", bind: handle((*server).resumeDestination),
+		},
+		{
+			method: http.MethodPost, path: "/destination/{id}/test", id: "destination.test", role: hook.RoleOperator,
+			summary: "Send a test event to a destination at once",
+			more:    "The answer is the attempt. It is not kept, and not retried.", bind: handle((*server).testDestination),
+		},
+	}
+}
+
+func showDestination(d *hook.Destination) DestinationOut {
+	shown := DestinationOut{Destination: hook.Redact(*d)}
+	if d.HTTP != nil {
+		shown.SecretCount = countSecrets(reflect.ValueOf(d.HTTP.Sign))
+		shown.HasCredentials = countSecrets(reflect.ValueOf(d.HTTP.Auth)) > 0
+	}
+	shown.HasSecret = shown.SecretCount > 0
+	return shown
+}
+
+type listDestinationsIn struct{ Paging }
+
+func (s *server) listDestinations(ctx context.Context, in *listDestinationsIn) (*out[List[DestinationOut]], error) {
+	req, err := pageOf(in.Paging, hook.ParseID[hook.DestinationID])
+	if err != nil {
+		return nil, err
+	}
+	found, err := s.Store.Destinations().List(ctx, projectOf(ctx), req)
+	if err != nil {
+		return nil, err
+	}
+	return listOf[hook.DestinationID](found, showDestination), nil
+}
+
+func (s *server) getDestination(ctx context.Context, in *oneNoun) (*versioned[DestinationOut], error) {
+	d, err := s.Store.Destinations().Get(ctx, projectOf(ctx), in.ID)
+	if err != nil {
+		return nil, err
+	}
+	return answerVersion(d.Version, showDestination(&d)), nil
+}
+
+func (s *server) createDestination(ctx context.Context, in *bodyOnly) (*versioned[DestinationOut], error) {
+	var given DestinationIn
+	if err := body.Decode(in.RawBody, &given); err != nil {
+		return nil, err
+	}
+	d := hook.Destination{Project: projectOf(ctx), Name: given.Name, DestinationSpec: given.DestinationSpec}
+	if err := s.checkDestination(&d); err != nil {
+		return nil, err
+	}
+	if err := s.Store.Destinations().Create(ctx, &d); err != nil {
+		return nil, err
+	}
+	if err := s.changed(ctx, "created a destination", d.ID); err != nil {
+		return nil, err
+	}
+	return answerVersion(d.Version, showDestination(&d)), nil
+}
+
+func (s *server) putDestination(ctx context.Context, in *nounChange) (*versioned[DestinationOut], error) {
+	d, err := s.Store.Destinations().Get(ctx, projectOf(ctx), in.ID)
+	if err != nil {
+		return nil, err
+	}
+	var given DestinationIn
+	if err := body.Decode(in.RawBody, &given); err != nil {
+		return nil, err
+	}
+	return s.updateDestination(ctx, &d, &given, in)
+}
+
+func (s *server) patchDestination(ctx context.Context, in *nounChange) (*versioned[DestinationOut], error) {
+	d, err := s.Store.Destinations().Get(ctx, projectOf(ctx), in.ID)
+	if err != nil {
+		return nil, err
+	}
+	var given DestinationIn
+	if err := body.Patch(DestinationIn{Name: d.Name, DestinationSpec: d.DestinationSpec}, in.RawBody, []string{"http.auth"}, &given); err != nil {
+		return nil, err
+	}
+	return s.updateDestination(ctx, &d, &given, in)
+}
+
+func (s *server) updateDestination(
+	ctx context.Context, d *hook.Destination, given *DestinationIn, in *nounChange,
+) (*versioned[DestinationOut], error) {
+	if err := expect(d.Version, given.Version, in.IfMatch.IfMatch); err != nil {
+		return nil, err
+	}
+	carryDestination(&d.DestinationSpec, &given.DestinationSpec, body.Named(in.RawBody))
+	wasPaused := d.Paused
+	d.DestinationSpec = given.DestinationSpec
+	if given.Name != "" {
+		d.Name = given.Name
+	}
+	if !d.Paused {
+		d.PauseReason = ""
+	}
+	if err := s.checkDestination(d); err != nil {
+		return nil, err
+	}
+	saved, err := s.saveDestination(ctx, d, "changed a destination")
+	if err == nil && d.Paused != wasPaused {
+		_, err = s.followDestination(ctx, d)
+	}
+	return saved, err
+}
+
+// carryDestination keeps the secrets that a change does not name. Leaving the whole of
+// sign out keeps its secrets, null asks for a new one; and a secret belongs to its
+// scheme, so that it does not outlive a change of that.
+func carryDestination(stored, changed *hook.DestinationSpec, named body.Fields) {
+	if stored.HTTP == nil || changed.HTTP == nil {
+		return
+	}
+	if changed.HTTP.Sign == nil && !named.Has("http.sign") {
+		changed.HTTP.Sign = &hook.Sign{}
+	}
+	target := *stored.HTTP
+	if sign := changed.HTTP.Sign; sign != nil && target.Sign != nil && schemeOf(sign) != schemeOf(target.Sign) {
+		target.Sign = nil
+		if !named.Has("http.sign.secret") {
+			sign.Secret = ""
+		}
+		if !named.Has("http.sign.secrets") {
+			sign.Secrets = nil
+		}
+	}
+	carry(&hook.DestinationSpec{HTTP: &target}, changed, named)
+}
+
+// schemeOf names how a destination signs.
+func schemeOf(sign *hook.Sign) string {
+	switch {
+	case sign.None:
+		return "none"
+	case sign.Scheme == "":
+		return "standard"
+	default:
+		return sign.Scheme
+	}
+}
+
+func (s *server) saveDestination(ctx context.Context, d *hook.Destination, what string) (*versioned[DestinationOut], error) {
+	if err := s.Store.Destinations().Update(ctx, d); err != nil {
+		return nil, err
+	}
+	if err := s.changed(ctx, what, d.ID); err != nil {
+		return nil, err
+	}
+	return answerVersion(d.Version, showDestination(d)), nil
+}
+
+// checkDestination returns everything that is wrong with a destination before it is
+// stored, and gives one that signs without a secret a new one.
+func (s *server) checkDestination(d *hook.Destination) error {
+	problems := append(checkName(d.Name), s.Rules.CheckDestination(&d.DestinationSpec)...)
+	if err := hook.Invalid("the destination cannot be saved", problems); err != nil {
+		return err
+	}
+	if d.HTTP == nil {
+		return nil
+	}
+	if d.HTTP.Sign == nil {
+		d.HTTP.Sign = &hook.Sign{}
+	}
+	if sign := d.HTTP.Sign; !sign.None && len(sign.AllSecrets()) == 0 {
+		secret, err := signature.GenerateSecret(sign.Scheme)
+		if err != nil {
+			return err
+		}
+		sign.Secret = secret
+	}
+	return nil
+}
+
+func (s *server) deleteDestination(ctx context.Context, in *nounEnd) (*noOutput, error) {
+	d, err := s.Store.Destinations().Get(ctx, projectOf(ctx), in.ID)
+	if err != nil {
+		return nil, err
+	}
+	if err := expect(d.Version, 0, in.IfMatch.IfMatch); err != nil {
+		return nil, err
+	}
+	if err := s.Store.Destinations().Delete(ctx, d.Project, d.ID.String()); err != nil {
+		return nil, err
+	}
+	return nil, s.changed(ctx, "deleted a destination", d.ID)
+}
+
+// signOf returns how a destination signs; not found when it does not.
+func signOf(d *hook.Destination) (*hook.Sign, error) {
+	if d.HTTP == nil || d.HTTP.Sign == nil || d.HTTP.Sign.None {
+		return nil, hook.Errorf(hook.KindNotFound, "the destination %q does not sign its deliveries", d.Name)
+	}
+	return d.HTTP.Sign, nil
+}
+
+func (s *server) destinationSecret(ctx context.Context, in *oneNoun) (*out[SecretOut], error) {
+	d, err := s.Store.Destinations().Get(ctx, projectOf(ctx), in.ID)
+	if err != nil {
+		return nil, err
+	}
+	sign, err := signOf(&d)
+	if err != nil {
+		return nil, err
+	}
+	s.audit(ctx, "looked at the signing secret of a destination", d.ID)
+	return answerWith(revealSign(sign)), nil
+}
+
+func revealSign(sign *hook.Sign) SecretOut {
+	shown := reveal(sign.AllSecrets())
+	if public, err := signature.PublicKey(hook.Secret(shown.Secret)); err == nil {
+		shown.PublicKey = public
+	}
+	return shown
+}
+
+func (s *server) rotateDestination(ctx context.Context, in *nounBody) (*out[SecretOut], error) {
+	d, err := s.Store.Destinations().Get(ctx, projectOf(ctx), in.ID)
+	if err != nil {
+		return nil, err
+	}
+	sign, err := signOf(&d)
+	if err != nil {
+		return nil, err
+	}
+	given, err := rotation(in.RawBody)
+	if err != nil {
+		return nil, err
+	}
+	if given.Secret == "" {
+		if given.Secret, err = signature.GenerateSecret(sign.Scheme); err != nil {
+			return nil, err
+		}
+	}
+	sign.Secret, sign.Secrets = given.Secret, given.kept(sign.AllSecrets())
+	if err := s.checkDestination(&d); err != nil {
+		return nil, err
+	}
+	if _, err := s.saveDestination(ctx, &d, "rotated the signing secret of a destination"); err != nil {
+		return nil, err
+	}
+	return answerWith(revealSign(sign)), nil
+}
+
+func pauseReason(text []byte) (string, error) {
+	var given PauseIn
+	if len(text) > 0 {
+		if err := body.Decode(text, &given); err != nil {
+			return "", err
+		}
+	}
+	if len(given.Reason) > maxReason {
+		return "", hook.Invalid("it cannot be paused", []hook.Problem{{Path: "reason", Message: "is longer than 500 bytes"}})
+	}
+	if given.Reason == "" {
+		given.Reason = "paused by hand"
+	}
+	return given.Reason, nil
+}
+
+func (s *server) pauseDestination(ctx context.Context, in *nounBody) (*out[PauseOut], error) {
+	reason, err := pauseReason(in.RawBody)
+	if err != nil {
+		return nil, err
+	}
+	d, err := s.Store.Destinations().Get(ctx, projectOf(ctx), in.ID)
+	if err != nil {
+		return nil, err
+	}
+	d.Paused, d.PauseReason = true, reason
+	if _, err := s.saveDestination(ctx, &d, "paused a destination"); err != nil {
+		return nil, err
+	}
+	return s.followDestination(ctx, &d)
+}
+
+func (s *server) resumeDestination(ctx context.Context, in *oneNoun) (*out[PauseOut], error) {
+	d, err := s.Store.Destinations().Get(ctx, projectOf(ctx), in.ID)
+	if err != nil {
+		return nil, err
+	}
+	d.Paused, d.PauseReason = false, ""
+	if _, err := s.saveDestination(ctx, &d, "resumed a destination"); err != nil {
+		return nil, err
+	}
+	return s.followDestination(ctx, &d)
+}
+
+// followDestination holds or releases what waits for a destination. What is held by a
+// connection that is paused by itself stays held.
+func (s *server) followDestination(ctx context.Context, d *hook.Destination) (*out[PauseOut], error) {
+	if d.Paused {
+		return s.follow(ctx, store.Scope{Project: d.Project, Destination: d.ID}, true, d.PauseReason)
+	}
+	defer s.Deliver.Wake(d.ID)
+	total := PauseOut{}
+	var connections []hook.ConnectionID
+	err := each(ctx, s.Store.Connections(), d.Project, func(c *hook.Connection) {
+		if c.Destination == d.ID && !c.Paused {
+			connections = append(connections, c.ID)
+		}
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, id := range connections {
+		released, err := s.follow(ctx, store.Scope{Project: d.Project, Connection: id}, false, "")
+		if err != nil {
+			return nil, err
+		}
+		total.Deliveries += released.Body.Deliveries
+	}
+	return answerWith(total), nil
+}
+
+// follow holds or releases the deliveries that wait in a scope. It goes on when the
+// caller does not wait for the end of a long backlog.
+func (s *server) follow(ctx context.Context, scope store.Scope, paused bool, reason string) (*out[PauseOut], error) {
+	ctx = context.WithoutCancel(ctx)
+	shown := PauseOut{Paused: paused}
+	var err error
+	if paused {
+		shown.Deliveries, err = s.Store.Hold(ctx, scope, reason)
+	} else {
+		shown.Deliveries, err = s.Store.Release(ctx, scope, s.Now())
+	}
+	if err != nil {
+		return nil, err
+	}
+	return answerWith(shown), nil
+}
+
+// testEvent is what a test sends: the same shape that Svix's send-example has.
+const testEvent = `{"type":"malote.test","success":true}`
+
+func (s *server) testDestination(ctx context.Context, in *oneNoun) (*out[hook.Attempt], error) {
+	d, err := s.Store.Destinations().Get(ctx, projectOf(ctx), in.ID)
+	if err != nil {
+		return nil, err
+	}
+	sender, err := s.Senders(&d)
+	if err != nil {
+		return nil, err
+	}
+	now := s.Now()
+	event := &hook.Event{
+		ID: hook.EventID(hook.MinID(now) | 1), Project: d.Project, Type: "malote.test", Method: http.MethodPost, ReceivedAt: now,
+		Headers: hook.Headers{{Name: "Content-Type", Value: "application/json"}}, Payload: []byte(testEvent), PayloadSize: len(testEvent),
+	}
+	attempt, _ := sender.Send(ctx, &destination.Message{
+		Delivery: hook.DeliveryID(event.ID), Attempt: 1, Manual: true, Time: now, Event: event, Source: "/test", Body: event.Payload,
+	})
+	if err := sender.Close(); err != nil {
+		return nil, err
+	}
+	s.audit(ctx, "tested a destination", d.ID)
+	return answerWith(*attempt), nil
+}

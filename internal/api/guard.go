@@ -1,0 +1,223 @@
+package api
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"fmt"
+	"log/slog"
+	"mime"
+	"net/http"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"malote.dev/malote/internal/hook"
+	"malote.dev/malote/internal/route"
+)
+
+// projectHeader lets an admin of the default project work in another one.
+const projectHeader = "malote-project"
+
+// caller is who makes a request, and where it acts.
+type caller struct {
+	token   hook.Token
+	project hook.ProjectID
+}
+
+type (
+	callerKey  struct{}
+	requestKey struct{}
+)
+
+// callerOf returns the caller of a request that passed the guard.
+func callerOf(ctx context.Context) caller {
+	c, _ := ctx.Value(callerKey{}).(caller) //nolint:errcheck // the zero caller reaches no project
+	return c
+}
+
+// projectOf returns the project that a request acts in.
+func projectOf(ctx context.Context) hook.ProjectID { return callerOf(ctx).project }
+
+// requestID returns the id that the log and the answer of a request share.
+func requestID(ctx context.Context) string {
+	id, _ := ctx.Value(requestKey{}).(string) //nolint:errcheck // "" outside of a request
+	return id
+}
+
+// guard is what every route passes before its handler: who calls, may they, in which
+// project, with what kind of body, and was this asked before.
+func (s *server) guard(e *endpoint, next http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		c, err := s.admit(r, e)
+		if err != nil {
+			writeProblem(w, s.report(r.Context(), err))
+			return
+		}
+		ctx := context.WithValue(r.Context(), callerKey{}, c)
+		if !e.stream {
+			var cancel context.CancelFunc
+			ctx, cancel = context.WithTimeout(ctx, deadline)
+			defer cancel()
+		}
+		r = r.WithContext(ctx)
+		if key := r.Header.Get("Idempotency-Key"); key != "" && r.Method == http.MethodPost {
+			s.answers.serve(w, r, key, next)
+			return
+		}
+		next(w, r)
+	}
+}
+
+// admit says who the caller is, or why the route is closed to them.
+func (s *server) admit(r *http.Request, e *endpoint) (caller, error) {
+	text, ok := bearer(r.Header.Values("Authorization"))
+	if !ok {
+		return caller{}, hook.Errorf(hook.KindUnauthorized, "send an API token as Authorization: Bearer mlt_…")
+	}
+	token, err := s.Accounts.Authenticate(r.Context(), text)
+	if err != nil {
+		return caller{}, err
+	}
+	if !token.Role.Includes(e.role) {
+		return caller{}, hook.Errorf(hook.KindForbidden, "this needs the role %s, and the token %q has the role %s", e.role, token.Name, token.Role)
+	}
+	c := caller{token: token, project: token.Project}
+	chief := token.Project == s.home && token.Role.Includes(hook.RoleAdmin)
+	if e.global && !chief {
+		return caller{}, hook.Errorf(hook.KindForbidden, "only admins of the project %q may do this", route.DefaultProject)
+	}
+	if ref := r.Header.Get(projectHeader); ref != "" {
+		if c.project, err = s.otherProject(r.Context(), token, chief, ref); err != nil {
+			return caller{}, err
+		}
+	}
+	return c, bodyKind(r, e)
+}
+
+// otherProject resolves the project that a caller asks to work in.
+func (s *server) otherProject(ctx context.Context, token hook.Token, chief bool, ref string) (hook.ProjectID, error) {
+	if ref == token.Project.String() {
+		return token.Project, nil
+	}
+	if !chief {
+		return 0, hook.Errorf(hook.KindForbidden, "the token works in its own project only; admins of the project %q may name another one", route.DefaultProject)
+	}
+	project, err := s.Store.Projects().Get(ctx, 0, ref)
+	if err != nil {
+		return 0, err
+	}
+	return project.ID, nil
+}
+
+// bodyKind refuses bodies that claim to be something other than JSON.
+func bodyKind(r *http.Request, e *endpoint) error {
+	text := r.Header.Get("Content-Type")
+	if e.in == nil || text == "" {
+		return nil
+	}
+	kind, _, err := mime.ParseMediaType(text)
+	if err != nil || (kind != "application/json" && !strings.HasSuffix(kind, "+json")) {
+		return &problem{
+			status: http.StatusUnsupportedMediaType, code: "unsupported_media_type",
+			detail: fmt.Sprintf("the body is %q: send JSON with Content-Type: application/json", text),
+		}
+	}
+	return nil
+}
+
+// bearer reads the token of exactly one Authorization header (RFC 6750).
+func bearer(values []string) (string, bool) {
+	if len(values) != 1 {
+		return "", false
+	}
+	scheme, text, ok := strings.Cut(values[0], " ")
+	text = strings.TrimSpace(text)
+	return text, ok && strings.EqualFold(scheme, "Bearer") && text != ""
+}
+
+// wrap is what every request passes, the description and the pages included.
+func (s *server) wrap(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !strings.HasPrefix(r.URL.Path, "/api/") {
+			w.Header().Set("X-Content-Type-Options", "nosniff")
+			next.ServeHTTP(w, r)
+			return
+		}
+		if trimmed := strings.TrimRight(r.URL.Path, "/"); trimmed != r.URL.Path && trimmed != "/api" {
+			r = r.Clone(r.Context())
+			r.URL.Path, r.URL.RawPath = trimmed, ""
+		}
+		id := newRequestID()
+		harden(w.Header(), id)
+		r = r.WithContext(context.WithValue(r.Context(), requestKey{}, id))
+		seen := &observer{ResponseWriter: w}
+		started := s.Now()
+		defer s.finish(seen, r, started)
+		next.ServeHTTP(seen, r)
+	})
+}
+
+// harden sets the headers of every answer of the API.
+func harden(header http.Header, id string) {
+	header.Set("X-Request-Id", id)
+	header.Set("X-Content-Type-Options", "nosniff")
+	header.Set("Cache-Control", "no-store")
+	header.Set("Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'; sandbox")
+	header.Set("Referrer-Policy", "no-referrer")
+}
+
+// finish answers a request whose handler panicked, and logs every request that
+// changed something.
+func (s *server) finish(w *observer, r *http.Request, started time.Time) {
+	ctx := r.Context()
+	if cause := recover(); cause != nil {
+		if cause == http.ErrAbortHandler { //nolint:errorlint,err113 // the server's own signal, compared as net/http does
+			panic(cause)
+		}
+		s.Logger.ErrorContext(ctx, "a handler of the API panicked", slog.String("request_id", requestID(ctx)),
+			slog.Any("panic", cause), slog.String("stack", string(debug.Stack())))
+		if w.status == 0 {
+			writeProblem(w, problemOf(fmt.Errorf("panic: %v", cause)))
+		}
+	}
+	level := slog.LevelInfo
+	if r.Method == http.MethodGet || r.Method == http.MethodHead {
+		level = slog.LevelDebug
+	}
+	s.Logger.LogAttrs(ctx, level, "answered a request to the API", slog.String("request_id", requestID(ctx)),
+		slog.String("method", r.Method), slog.String("path", r.URL.Path), slog.Int("status", w.status),
+		slog.Duration("duration", s.Now().Sub(started)))
+}
+
+// observer remembers the status of an answer.
+type observer struct {
+	http.ResponseWriter
+
+	status int
+}
+
+// WriteHeader implements http.ResponseWriter.
+func (o *observer) WriteHeader(status int) {
+	if o.status == 0 {
+		o.status = status
+	}
+	o.ResponseWriter.WriteHeader(status)
+}
+
+// Write implements http.ResponseWriter.
+func (o *observer) Write(text []byte) (int, error) {
+	if o.status == 0 {
+		o.status = http.StatusOK
+	}
+	return o.ResponseWriter.Write(text)
+}
+
+// Unwrap lets http.ResponseController reach the connection.
+func (o *observer) Unwrap() http.ResponseWriter { return o.ResponseWriter }
+
+func newRequestID() string {
+	var random [8]byte
+	rand.Read(random[:])
+	return "req_" + hex.EncodeToString(random[:])
+}

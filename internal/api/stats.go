@@ -1,0 +1,384 @@
+package api
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"net/http"
+	"slices"
+	"time"
+
+	"malote.dev/malote/internal/hook"
+	"malote.dev/malote/internal/page"
+	"malote.dev/malote/internal/store"
+)
+
+// Limits of statistics.
+const (
+	defaultSpan = time.Hour
+	maxSpan     = 400 * 24 * time.Hour
+	maxPoints   = 1500 // of a series
+)
+
+// CountsOut is what happened in a span of time, from the exact counters per minute.
+type CountsOut struct {
+	hook.Numbers
+
+	P50 int64 `json:"p50" doc:"Half of the attempts took at most so many milliseconds; -1 without attempts"`
+	P95 int64 `json:"p95"`
+	P99 int64 `json:"p99"`
+}
+
+// NounCounts is what happened with one noun.
+type NounCounts struct {
+	ID   string `json:"id"`
+	Name string `json:"name"`
+	CountsOut
+}
+
+// TotalsOut is what happened with each noun of a kind.
+type TotalsOut struct {
+	From time.Time    `json:"from"`
+	To   time.Time    `json:"to"`
+	Data []NounCounts `json:"data" doc:"Every noun of the kind, by name"`
+}
+
+// SeriesOut is what happened with one noun, over time.
+type SeriesOut struct {
+	ID     string        `json:"id"`
+	Name   string        `json:"name"`
+	From   time.Time     `json:"from"`
+	To     time.Time     `json:"to"`
+	Step   hook.Duration `json:"step"`
+	Totals CountsOut     `json:"totals"`
+	Data   []CountsOut   `json:"data" doc:"One for each step with traffic; minute is where the step begins"`
+}
+
+// OverviewOut answers: is it working?
+type OverviewOut struct {
+	From         time.Time        `json:"from"`
+	To           time.Time        `json:"to"`
+	Sources      CountsOut        `json:"sources" doc:"What came in, over all sources"`
+	Destinations CountsOut        `json:"destinations" doc:"What went out, over all destinations"`
+	SuccessRate  float64          `json:"successRate" doc:"Share of the deliveries that ended and succeeded; 1 when none ended"`
+	Backlog      map[string]int64 `json:"backlog" doc:"How many deliveries are in each state that is not final"`
+}
+
+// BacklogOut is what waits at each destination.
+type BacklogOut struct {
+	Data []DestinationBacklog `json:"data"`
+}
+
+// DestinationBacklog is what waits at one destination.
+type DestinationBacklog struct {
+	ID     string           `json:"id"`
+	Name   string           `json:"name"`
+	Paused bool             `json:"paused"`
+	States map[string]int64 `json:"states" doc:"How many deliveries are in each state that is not final"`
+}
+
+func statsRoutes() []*endpoint {
+	routes := []*endpoint{
+		{
+			method: http.MethodGet, path: "/stats/overview", id: "stats.overview", role: hook.RoleViewer,
+			summary: "Count what happened in the project", bind: handle((*server).overview),
+		},
+		{
+			method: http.MethodGet, path: "/stats/backlog", id: "stats.backlog", role: hook.RoleViewer,
+			summary: "Count what waits at each destination", bind: handle((*server).backlog),
+		},
+	}
+	for _, kind := range []string{"source", "connection", "destination"} {
+		totals := func(s *server, ctx context.Context, in *spanIn) (*out[TotalsOut], error) {
+			return s.totals(ctx, kind, in)
+		}
+		series := func(s *server, ctx context.Context, in *seriesIn) (*out[SeriesOut], error) {
+			return s.series(ctx, kind, in)
+		}
+		routes = append(routes, &endpoint{
+			method: http.MethodGet, path: "/stats/" + kind, id: "stats." + kind + ".totals", role: hook.RoleViewer,
+			summary: "Count what happened with each " + kind, bind: handle(totals),
+		}, &endpoint{
+			method: http.MethodGet, path: "/stats/" + kind + "/{id}", id: "stats." + kind + ".series", role: hook.RoleViewer,
+			summary: "Count what happened with a " + kind + " over time", bind: handle(series),
+		})
+	}
+	return routes
+}
+
+// Span is a span of time.
+type Span struct {
+	From time.Time `query:"from" doc:"Beginning, to the minute; default one hour before the end"`
+	To   time.Time `query:"to" doc:"End, to the minute; default now"`
+}
+
+type (
+	spanIn   struct{ Span }
+	seriesIn struct {
+		Ref
+		Span
+		Step string `query:"step" doc:"Length of a step, in whole minutes; default what makes at most 120 steps" example:"5m"`
+	}
+)
+
+// bounds returns the span in whole minutes.
+func (in Span) bounds(now time.Time) (from, to time.Time, err error) {
+	from, to = in.From, in.To
+	if to.IsZero() {
+		to = now.Add(time.Minute)
+	}
+	if from.IsZero() {
+		from = to.Add(-defaultSpan)
+	}
+	from, to = from.UTC().Truncate(time.Minute), to.UTC().Truncate(time.Minute)
+	switch {
+	case !from.Before(to):
+		return from, to, invalidQuery("from", "it is not before the end")
+	case to.Sub(from) > maxSpan:
+		return from, to, invalidQuery("from", "the span is longer than 400 days")
+	default:
+		return from, to, nil
+	}
+}
+
+// step returns the length of the steps of a series.
+func (in *seriesIn) step(span time.Duration) (time.Duration, error) {
+	if in.Step == "" {
+		const usual = 120
+		return max(time.Minute, (span/usual + time.Minute - 1).Truncate(time.Minute)), nil
+	}
+	parsed, err := hook.ParseDuration(in.Step)
+	step := time.Duration(parsed)
+	switch {
+	case err != nil:
+		return 0, invalidQuery("step", err.Error())
+	case step < time.Minute || step%time.Minute != 0:
+		return 0, invalidQuery("step", "it is not a whole number of minutes, such as 5m")
+	case span/step > maxPoints:
+		return 0, invalidQuery("step", fmt.Sprintf("it makes %d steps: %d is the most", span/step, maxPoints))
+	}
+	return step, nil
+}
+
+func scopeOf(kind string) store.NumbersScope {
+	switch kind {
+	case "source":
+		return store.BySource
+	case "connection":
+		return store.ByConnection
+	default:
+		return store.ByDestination
+	}
+}
+
+// named is a noun as statistics know it.
+type named struct {
+	number int64
+	id     string
+	name   string
+}
+
+// nouns returns every noun of a kind in the caller's project, by name.
+func (s *server) nouns(ctx context.Context, kind string) ([]named, error) {
+	project := projectOf(ctx)
+	var found []named
+	var err error
+	switch kind {
+	case "source":
+		err = each(ctx, s.Store.Sources(), project, func(n *hook.Source) {
+			found = append(found, named{int64(n.ID), n.ID.String(), n.Name})
+		})
+	case "connection":
+		err = each(ctx, s.Store.Connections(), project, func(n *hook.Connection) {
+			found = append(found, named{int64(n.ID), n.ID.String(), n.Name})
+		})
+	default:
+		err = each(ctx, s.Store.Destinations(), project, func(n *hook.Destination) {
+			found = append(found, named{int64(n.ID), n.ID.String(), n.Name})
+		})
+	}
+	slices.SortFunc(found, func(a, b named) int { return cmp.Compare(a.name, b.name) })
+	return found, err
+}
+
+// each walks through all nouns of a project.
+func each[T any](ctx context.Context, table store.Table[T], project hook.ProjectID, visit func(*T)) error {
+	req := page.Request{Limit: page.MaxLimit}
+	for {
+		found, err := table.List(ctx, project, req)
+		if err != nil {
+			return err
+		}
+		for i := range found.Items {
+			visit(&found.Items[i])
+		}
+		if found.Done || len(found.Items) == 0 {
+			return nil
+		}
+		req.From = found.Last
+	}
+}
+
+// find returns one noun of a kind.
+func (s *server) find(ctx context.Context, kind, ref string) (named, error) {
+	project := projectOf(ctx)
+	switch kind {
+	case "source":
+		n, err := s.Store.Sources().Get(ctx, project, ref)
+		return named{int64(n.ID), n.ID.String(), n.Name}, err
+	case "connection":
+		n, err := s.Store.Connections().Get(ctx, project, ref)
+		return named{int64(n.ID), n.ID.String(), n.Name}, err
+	default:
+		n, err := s.Store.Destinations().Get(ctx, project, ref)
+		return named{int64(n.ID), n.ID.String(), n.Name}, err
+	}
+}
+
+func (s *server) totals(ctx context.Context, kind string, in *spanIn) (*out[TotalsOut], error) {
+	from, to, err := in.bounds(s.Now())
+	if err != nil {
+		return nil, err
+	}
+	nouns, err := s.nouns(ctx, kind)
+	if err != nil {
+		return nil, err
+	}
+	counts, err := s.Store.Totals(ctx, store.NumbersQuery{Project: projectOf(ctx), Scope: scopeOf(kind), From: from, To: to})
+	if err != nil {
+		return nil, err
+	}
+	shown := TotalsOut{From: from, To: to, Data: make([]NounCounts, len(nouns))}
+	for i, noun := range nouns {
+		numbers := counts[noun.number]
+		numbers.Minute = from
+		shown.Data[i] = NounCounts{ID: noun.id, Name: noun.name, CountsOut: countsOf(&numbers)}
+	}
+	return answerWith(shown), nil
+}
+
+func (s *server) series(ctx context.Context, kind string, in *seriesIn) (*out[SeriesOut], error) {
+	from, to, err := in.bounds(s.Now())
+	if err != nil {
+		return nil, err
+	}
+	step, err := in.step(to.Sub(from))
+	if err != nil {
+		return nil, err
+	}
+	noun, err := s.find(ctx, kind, in.ID)
+	if err != nil {
+		return nil, err
+	}
+	query := store.NumbersQuery{Project: projectOf(ctx), Scope: scopeOf(kind), ID: noun.number, From: from, To: to}
+	minutes, err := s.Store.Series(ctx, query)
+	if err != nil {
+		return nil, err
+	}
+	total, steps := fold(minutes, from, step)
+	shown := SeriesOut{
+		ID: noun.id, Name: noun.name, From: from, To: to, Step: hook.Duration(step), Totals: countsOf(&total), Data: make([]CountsOut, len(steps)),
+	}
+	for i := range steps {
+		shown.Data[i] = countsOf(&steps[i])
+	}
+	return answerWith(shown), nil
+}
+
+// fold sums minutes up: all of them, and by steps that begin at from.
+func fold(minutes []hook.Numbers, from time.Time, step time.Duration) (total hook.Numbers, steps []hook.Numbers) {
+	total.Minute = from
+	for i := range minutes {
+		add(&total, &minutes[i])
+		begin := from.Add(minutes[i].Minute.Sub(from) / step * step)
+		if len(steps) == 0 || !steps[len(steps)-1].Minute.Equal(begin) {
+			steps = append(steps, hook.Numbers{Minute: begin})
+		}
+		add(&steps[len(steps)-1], &minutes[i])
+	}
+	return total, steps
+}
+
+// add adds the counters of more to sum.
+func add(sum, more *hook.Numbers) {
+	sum.Accepted += more.Accepted
+	sum.Duplicates += more.Duplicates
+	sum.Refused += more.Refused
+	sum.Bytes += more.Bytes
+	sum.Unmatched += more.Unmatched
+	sum.FilterErrors += more.FilterErrors
+	sum.Deliveries += more.Deliveries
+	sum.Succeeded += more.Succeeded
+	sum.Failed += more.Failed
+	sum.Canceled += more.Canceled
+	sum.Attempts += more.Attempts
+	for outcome, n := range more.Outcomes {
+		if sum.Outcomes == nil {
+			sum.Outcomes = map[hook.Outcome]int64{}
+		}
+		sum.Outcomes[outcome] += n
+	}
+	sum.Latency.Merge(&more.Latency)
+}
+
+func countsOf(numbers *hook.Numbers) CountsOut {
+	return CountsOut{
+		Numbers: *numbers,
+		P50:     numbers.Latency.Quantile(0.5), P95: numbers.Latency.Quantile(0.95), P99: numbers.Latency.Quantile(0.99),
+	}
+}
+
+func (s *server) overview(ctx context.Context, in *spanIn) (*out[OverviewOut], error) {
+	from, to, err := in.bounds(s.Now())
+	if err != nil {
+		return nil, err
+	}
+	shown := OverviewOut{From: from, To: to, SuccessRate: 1, Backlog: map[string]int64{}}
+	for _, part := range []struct {
+		kind string
+		into *CountsOut
+	}{{"source", &shown.Sources}, {"destination", &shown.Destinations}} {
+		query := store.NumbersQuery{Project: projectOf(ctx), Scope: scopeOf(part.kind), From: from, To: to}
+		counts, err := s.Store.Totals(ctx, query)
+		if err != nil {
+			return nil, err
+		}
+		sum := hook.Numbers{Minute: from}
+		for _, numbers := range counts {
+			add(&sum, &numbers)
+		}
+		*part.into = countsOf(&sum)
+	}
+	if ended := shown.Destinations.Succeeded + shown.Destinations.Failed; ended > 0 {
+		shown.SuccessRate = float64(shown.Destinations.Succeeded) / float64(ended)
+	}
+	waiting, err := s.Store.Backlog(ctx, projectOf(ctx))
+	if err != nil {
+		return nil, err
+	}
+	for _, states := range waiting {
+		for state, n := range states {
+			shown.Backlog[state.String()] += n
+		}
+	}
+	return answerWith(shown), nil
+}
+
+func (s *server) backlog(ctx context.Context, _ *noInput) (*out[BacklogOut], error) {
+	waiting, err := s.Store.Backlog(ctx, projectOf(ctx))
+	if err != nil {
+		return nil, err
+	}
+	shown := BacklogOut{Data: []DestinationBacklog{}}
+	err = each(ctx, s.Store.Destinations(), projectOf(ctx), func(d *hook.Destination) {
+		one := DestinationBacklog{ID: d.ID.String(), Name: d.Name, Paused: d.Paused, States: map[string]int64{}}
+		for state, n := range waiting[d.ID] {
+			one.States[state.String()] = n
+		}
+		shown.Data = append(shown.Data, one)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return answerWith(shown), nil
+}

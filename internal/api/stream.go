@@ -1,0 +1,96 @@
+package api
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"time"
+
+	"malote.dev/malote/internal/hook"
+)
+
+// Timings of a stream.
+const (
+	streamPulse   = 15 * time.Second // a comment after so long without notices keeps proxies from closing it
+	streamTimeout = 10 * time.Second // for one write
+)
+
+func streamRoutes() []*endpoint {
+	return []*endpoint{{
+		method: http.MethodGet, path: "/stream", id: "stream", role: hook.RoleViewer, stream: true, answers: "text/event-stream",
+		summary: "Follow events, deliveries and refused requests as they happen",
+		more: "Server-sent events named event, delivery and refused, each with the noun as JSON. A listener that is too slow " +
+			"gets an event named lagged, and the stream ends: read the lists, and listen again.",
+		bind: raw[noInput]((*server).follows),
+	}}
+}
+
+func (s *server) follows(w http.ResponseWriter, r *http.Request) error {
+	notices, end, err := s.Live.Listen(projectOf(r.Context()))
+	if err != nil {
+		return err
+	}
+	defer end()
+	header := w.Header()
+	header.Set("Content-Type", "text/event-stream")
+	header.Set("X-Accel-Buffering", "no")
+	stream := &eventStream{w: w, control: http.NewResponseController(w), now: s.Now}
+	if err := stream.write(": listening\n\n"); err != nil {
+		return nil //nolint:nilerr // the listener is gone
+	}
+	pulse := time.NewTicker(streamPulse)
+	defer pulse.Stop()
+	for {
+		select {
+		case <-r.Context().Done():
+			return nil
+		case <-pulse.C:
+			err = stream.write(": still here\n\n")
+		case notice, ok := <-notices:
+			if !ok {
+				stream.write("event: lagged\ndata: {}\n\n") //nolint:errcheck // the stream ends either way
+				return nil
+			}
+			err = stream.notice(s, &notice)
+		}
+		if err != nil {
+			return nil //nolint:nilerr // the listener is gone
+		}
+	}
+}
+
+// eventStream writes server-sent events (WHATWG HTML, section 9.2).
+type eventStream struct {
+	w       http.ResponseWriter
+	control *http.ResponseController
+	now     func() time.Time
+}
+
+func (e *eventStream) write(text string) error {
+	// A connection that cannot have deadlines, as in tests, is written to without.
+	e.control.SetWriteDeadline(e.now().Add(streamTimeout)) //nolint:errcheck // see above
+	if _, err := e.w.Write([]byte(text)); err != nil {
+		return err
+	}
+	return e.control.Flush()
+}
+
+func (e *eventStream) notice(s *server, notice *Notice) error {
+	var name, id string
+	var noun any
+	switch {
+	case notice.Event != nil:
+		name, id, noun = "event", notice.Event.ID.String(), s.showEvent(notice.Event)
+	case notice.Delivery != nil:
+		name, id, noun = "delivery", notice.Delivery.ID.String(), notice.Delivery
+	case notice.Refusal != nil:
+		name, id, noun = "refused", notice.Refusal.ID.String(), s.showRefusal(notice.Refusal)
+	default:
+		return nil
+	}
+	text, err := json.Marshal(noun)
+	if err != nil {
+		return err
+	}
+	return e.write(fmt.Sprintf("event: %s\nid: %s\ndata: %s\n\n", name, id, text))
+}
