@@ -10,7 +10,6 @@ import (
 
 	"malote.dev/malote/internal/filter"
 	"malote.dev/malote/internal/hook"
-	"malote.dev/malote/internal/signature"
 )
 
 // builder makes one snapshot, with the parts of the one before that did not change.
@@ -65,14 +64,14 @@ func (b *builder) source(ctx context.Context, noun *hook.Source) *Source {
 
 var errEndGone = errors.New("its source or destination is gone")
 
-var errNoGallery = errors.New("this server has no provider profiles")
+var errNoVerifier = errors.New("this server does not verify requests")
 
 func (b *builder) compileSource(source *Source) (err error) {
 	source.Confidential = newConfidential(source.Verify)
-	if b.options.Gallery == nil && source.Provider != "" {
-		return errNoGallery
+	if b.options.Compile == nil {
+		return errNoVerifier
 	}
-	if source.Verifier, err = signature.Compile(&source.SourceSpec, b.options.Gallery, b.options.Keys); err != nil {
+	if source.Verifier, err = b.options.Compile(&source.SourceSpec); err != nil {
 		return err
 	}
 	source.Effective = source.Verifier.Spec()

@@ -14,11 +14,10 @@ import (
 type Options struct {
 	// Load returns the whole catalogue, consistent in itself.
 	Load func(context.Context) (hook.Catalogue, error)
-	// Gallery has the providers' profiles. Without it, the sources that name a provider
-	// are present with a Problem.
-	Gallery *signature.Gallery
-	// Keys fetches public keys of providers that publish them.
-	Keys signature.KeyFetcher
+	// Compile builds what proves a source's requests: signature.Compile with what the
+	// server has. Without it, sources are present with a Problem; deliveries work all
+	// the same.
+	Compile func(*hook.SourceSpec) (*signature.Verifier, error)
 	// Logger gets a warning for each source and connection that cannot be used.
 	Logger *slog.Logger
 }
