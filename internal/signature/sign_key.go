@@ -60,7 +60,7 @@ func GenerateSecret(scheme string) (hook.Secret, error) {
 
 func randomKey() []byte {
 	key := make([]byte, generatedKeySize)
-	rand.Read(key) //nolint:errcheck // it never fails: crypto/rand ends the program instead
+	rand.Read(key) // It never fails: crypto/rand ends the program instead.
 	return key
 }
 

@@ -4,6 +4,8 @@ import (
 	"crypto/sha1" //nolint:gosec // schemes of others that receivers still check
 	"crypto/sha256"
 	"crypto/sha512"
+	"encoding/base64"
+	"encoding/hex"
 	"fmt"
 	"hash"
 	"maps"
@@ -63,21 +65,19 @@ func signRecipeFor(sign *hook.Sign) (*signRecipe, []hook.Problem) {
 		return customRecipe(sign)
 	}
 	problems := customOnlyProblems(sign)
-	hexEncoding, _ := signEncodingFor("hex")       //nolint:errcheck // a known name
-	base64Encoding, _ := signEncodingFor("base64") //nolint:errcheck // a known name
-	recipe := &signRecipe{scheme: sign.Scheme, content: "{body}", hash: sha256.New, encode: hexEncoding}
+	recipe := &signRecipe{scheme: sign.Scheme, content: "{body}", hash: sha256.New, encode: hex.AppendEncode}
 	switch sign.Scheme {
 	case "", schemeStandard, schemeEd25519:
-		recipe.standard("webhook-", base64Encoding)
+		recipe.standard("webhook-")
 	case schemeSvix:
-		recipe.standard("svix-", base64Encoding)
+		recipe.standard("svix-")
 	case schemeStripe:
 		recipe.content = "{timestamp}.{body}"
 		recipe.headers = map[string]string{"Stripe-Signature": "t={timestamp},v1={signatures:,v1=}"}
 	case schemeGitHub:
 		recipe.headers = map[string]string{"X-Hub-Signature-256": "sha256={signature}", "X-GitHub-Delivery": "{id}"}
 	case schemeShopify:
-		recipe.encode = base64Encoding
+		recipe.encode = base64.StdEncoding.AppendEncode
 		recipe.headers = map[string]string{"X-Shopify-Hmac-Sha256": "{signature}", "X-Shopify-Webhook-Id": "{id}"}
 	case schemeSlack:
 		recipe.content = "v0:{timestamp}:{body}"
@@ -89,8 +89,8 @@ func signRecipeFor(sign *hook.Sign) (*signRecipe, []hook.Problem) {
 }
 
 // standard makes r the Standard Webhooks scheme with the given header prefix.
-func (r *signRecipe) standard(prefix string, encode signEncoding) {
-	r.content, r.encode, r.keys = "{id}.{timestamp}.{body}", encode, keysStandard
+func (r *signRecipe) standard(prefix string) {
+	r.content, r.encode, r.keys = "{id}.{timestamp}.{body}", base64.StdEncoding.AppendEncode, keysStandard
 	r.headers = map[string]string{
 		prefix + "id":        "{id}",
 		prefix + "timestamp": "{timestamp}",
