@@ -1,0 +1,95 @@
+package ingest
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"sync"
+	"time"
+
+	"malote.dev/malote/internal/hook"
+)
+
+// errTooLarge means that a body is above the source's limit.
+var errTooLarge = errors.New("the body is too large")
+
+// trustedLength is how many bytes are allocated on the word of a sender; for more, the
+// bytes have to come first.
+const trustedLength = 64 << 10
+
+// readBody reads the raw body within the source's limit and the time allowed. What it
+// returns is the caller's for good. With an error it returns what it had read.
+func (x *exchange) readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+	limit := x.source.BodyLimit()
+	switch {
+	case r.ContentLength > limit:
+		return nil, errTooLarge
+	case r.ContentLength == 0:
+		return nil, nil
+	}
+	// The server's own deadlines know nothing of bodies; where the connection has none,
+	// as in tests, there is nothing to limit.
+	deadline := http.NewResponseController(w)
+	if err := deadline.SetReadDeadline(time.Now().Add(x.options.ReadTimeout)); err == nil {
+		defer func() { _ = deadline.SetReadDeadline(time.Time{}) }()
+	}
+	if r.ContentLength > 0 && r.ContentLength <= trustedLength {
+		body := make([]byte, r.ContentLength)
+		n, err := io.ReadFull(r.Body, body)
+		return body[:n], err
+	}
+	return readGrowing(r.Body, limit)
+}
+
+// scratch holds buffers for bodies whose length is unknown or not to be trusted.
+type scratch struct{ bytes.Buffer }
+
+//nolint:gochecknoglobals // a pool is shared by nature
+var scratches = sync.Pool{New: func() any { return new(scratch) }}
+
+// maxPooledScratch keeps buffers that one huge body has grown out of the pool.
+const maxPooledScratch = 1 << 20
+
+func readGrowing(from io.Reader, limit int64) ([]byte, error) {
+	buffer := scratches.Get().(*scratch) //nolint:forcetypeassert // the pool holds nothing else
+	defer func() {
+		if buffer.Cap() <= maxPooledScratch {
+			buffer.Reset()
+			scratches.Put(buffer)
+		}
+	}()
+	n, err := buffer.ReadFrom(io.LimitReader(from, limit+1))
+	if err == nil && n > limit {
+		err = errTooLarge
+	}
+	// The event keeps its payload, the pool keeps the buffer.
+	return bytes.Clone(buffer.Bytes()), err
+}
+
+// refuseBody answers a request whose body could not be read.
+func (x *exchange) refuseBody(w http.ResponseWriter, r *http.Request, err error) {
+	// What is left of the body is not read, so the connection is of no further use.
+	w.Header().Set("Connection", "close")
+	switch {
+	case errors.Is(err, errTooLarge):
+		x.refuse(r.Context(), refused{
+			reason:      ReasonTooLarge,
+			explanation: []string{fmt.Sprintf("The body is larger than %d bytes, the limit of this source; maxBody raises it.", x.source.BodyLimit())},
+			truncated:   true,
+		})
+		answerProblem(w, http.StatusRequestEntityTooLarge, hook.KindTooLarge.String(), "the body is larger than this source takes")
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		x.refuse(r.Context(), refused{
+			reason:      ReasonSlow,
+			explanation: []string{fmt.Sprintf("The body did not come within %s.", x.options.ReadTimeout)},
+			truncated:   true,
+		})
+		answerProblem(w, http.StatusRequestTimeout, "request_timeout", "the body came too slowly")
+	default:
+		x.numbers.refused(ReasonBroken)
+		answerProblem(w, http.StatusBadRequest, hook.KindInvalid.String(), "the body ended early")
+	}
+}
