@@ -5,6 +5,7 @@ import (
 	"context"
 	"crypto/hmac"
 	"crypto/sha256"
+	"crypto/x509"
 	"encoding/base64"
 	"encoding/hex"
 	"errors"
@@ -25,10 +26,11 @@ import (
 
 // request is a webhook on its way, before it takes the form that a library wants.
 type request struct {
-	method string
-	url    string
-	header http.Header
-	body   []byte
+	method       string
+	url          string
+	header       http.Header
+	body         []byte
+	certificates []*x509.Certificate // the client's
 }
 
 func newRequest(address, body string) *request {
@@ -40,7 +42,9 @@ func newRequest(address, body string) *request {
 
 // clone returns a copy that can be tampered with.
 func (r *request) clone() *request {
-	return &request{method: r.method, url: r.url, header: r.header.Clone(), body: bytes.Clone(r.body)}
+	out := *r
+	out.header, out.body = r.header.Clone(), bytes.Clone(r.body)
+	return &out
 }
 
 // http returns the request as a server's handler sees it.
@@ -67,7 +71,7 @@ func (r *request) ours(now time.Time) *signature.Request {
 	}
 	return &signature.Request{
 		Method: r.method, URL: r.url, Query: address.RawQuery, Headers: headers, Body: r.body,
-		Remote: netip.MustParseAddr("203.0.113.7"), Now: now,
+		Remote: netip.MustParseAddr("203.0.113.7"), Certificates: r.certificates, Now: now,
 	}
 }
 
