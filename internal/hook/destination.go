@@ -90,12 +90,12 @@ type Sign struct {
 	None     bool              `json:"none,omitempty"`
 	Scheme   string            `json:"scheme,omitempty"`   // standard (default), ed25519, stripe, github, shopify, svix, slack, custom
 	Secret   Secret            `json:"secret,omitempty"`   // whsec_… or whsk_… for the standard schemes, text for the others
-	Secrets  []Secret          `json:"secrets,omitempty"`  // further live secrets while rotating: all of them sign
+	Secrets  []Secret          `json:"secrets,omitempty"`  // further live secrets while rotating: they sign too where the header holds a list
 	Hash     string            `json:"hash,omitempty"`     // custom: sha256 (default), sha1, sha512
 	Key      string            `json:"key,omitempty"`      // custom: how the secret's text becomes the key: text (default), base64, hex, whsec
 	Encoding string            `json:"encoding,omitempty"` // custom: hex (default), base64, base64url
-	Content  string            `json:"content,omitempty"`  // custom: the signed text, a template of {id}, {timestamp}, {body}, {url}, {method}
-	Headers  map[string]string `json:"headers,omitempty"`  // custom: header → template that also has {signature}
+	Content  string            `json:"content,omitempty"`  // custom: the signed text, a template of {id}, {timestamp}, {timestampMs}, {body}, {url}, {method}
+	Headers  map[string]string `json:"headers,omitempty"`  // custom: header → template that also has {signature}, and {signatures:SEPARATOR} of all secrets
 }
 
 // UnmarshalJSON accepts the text "none".
