@@ -33,9 +33,6 @@ type endpoint struct {
 	bind    binder
 }
 
-// name returns the method and the whole path, as the router knows the route.
-func (e *endpoint) name() string { return e.method + " " + prefix + e.path }
-
 // tag groups the operations of a noun in the description.
 func (e *endpoint) tag() string {
 	for i := 1; i < len(e.path); i++ {
@@ -71,11 +68,11 @@ func raw[I any](handler func(*server, http.ResponseWriter, *http.Request) error)
 		// Registering with an API of its own describes the parameters; the handler is
 		// then put in place of the one that would have read them.
 		documented := describer{API: api, operation: &operation}
-		huma.Register(documented, operation, func(context.Context, *I) (*nothing, error) { return nil, nil }) //nolint:nilnil // it is never called
+		huma.Register(documented, operation, func(context.Context, *I) (*nothing, error) { return nil, nil })
 		chain := api.Middlewares().Handler(operation.Middlewares.Handler(func(ctx huma.Context) {
 			r, w := humago.Unwrap(ctx)
-			if err := handler(s, w, r.WithContext(ctx.Context())); err != nil {
-				writeProblem(w, s.report(ctx.Context(), err))
+			if err := handler(s, w, r); err != nil {
+				writeProblem(w, s.report(r.Context(), err))
 			}
 		}))
 		api.Adapter().Handle(&operation, chain)

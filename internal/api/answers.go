@@ -103,7 +103,7 @@ func (a *answers) claim(id answerKey) (entry *answer, first bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if element, ok := a.byKey[id]; ok {
-		entry, _ = element.Value.(*answer) //nolint:errcheck // the list holds nothing else
+		entry, _ = element.Value.(*answer)
 		if entry.at.IsZero() || a.now().Sub(entry.at) < answerLife {
 			return entry, false
 		}
@@ -134,7 +134,7 @@ func (a *answers) first(w http.ResponseWriter, r *http.Request, entry *answer, n
 
 // drop forgets an entry. The caller holds the lock.
 func (a *answers) drop(element *list.Element) {
-	entry, _ := a.recent.Remove(element).(*answer) //nolint:errcheck // the list holds nothing else
+	entry, _ := a.recent.Remove(element).(*answer)
 	delete(a.byKey, entry.key)
 	a.size -= len(entry.body)
 }

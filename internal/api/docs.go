@@ -3,7 +3,6 @@ package api
 import (
 	"embed"
 	"net/http"
-	"strings"
 )
 
 //go:embed docs
@@ -13,17 +12,19 @@ var docsFiles embed.FS
 const docsPolicy = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; " +
 	"base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 
-// docs serves the page that renders the description for people.
-func docs() http.Handler {
+// docsPages are the files of the page that renders the description for people, by
+// their paths.
+func docsPages() map[string]string {
+	return map[string]string{"/docs": "docs/index.html", "/docs/docs.js": "docs/docs.js", "/docs/docs.css": "docs/docs.css"}
+}
+
+// docs serves one file of the page.
+func docs(file string) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		header := w.Header()
 		header.Set("Content-Security-Policy", docsPolicy)
 		header.Set("Referrer-Policy", "no-referrer")
 		header.Set("Cache-Control", "no-cache")
-		name := strings.Trim(strings.TrimPrefix(r.URL.Path, "/docs"), "/")
-		if name == "" {
-			name = "index.html"
-		}
-		http.ServeFileFS(w, r, docsFiles, "docs/"+name)
+		http.ServeFileFS(w, r, docsFiles, file)
 	})
 }

@@ -32,7 +32,7 @@ type (
 
 // callerOf returns the caller of a request that passed the guard.
 func callerOf(ctx context.Context) caller {
-	c, _ := ctx.Value(callerKey{}).(caller) //nolint:errcheck // the zero caller reaches no project
+	c, _ := ctx.Value(callerKey{}).(caller)
 	return c
 }
 
@@ -41,7 +41,7 @@ func projectOf(ctx context.Context) hook.ProjectID { return callerOf(ctx).projec
 
 // requestID returns the id that the log and the answer of a request share.
 func requestID(ctx context.Context) string {
-	id, _ := ctx.Value(requestKey{}).(string) //nolint:errcheck // "" outside of a request
+	id, _ := ctx.Value(requestKey{}).(string)
 	return id
 }
 
@@ -153,7 +153,7 @@ func (s *server) wrap(next http.Handler) http.Handler {
 		r = r.WithContext(context.WithValue(r.Context(), requestKey{}, id))
 		seen := &observer{ResponseWriter: w}
 		started := s.Now()
-		defer s.finish(seen, r, started)
+		defer func() { s.finish(seen, r, started, recover()) }()
 		next.ServeHTTP(seen, r)
 	})
 }
@@ -169,9 +169,9 @@ func harden(header http.Header, id string) {
 
 // finish answers a request whose handler panicked, and logs every request that
 // changed something.
-func (s *server) finish(w *observer, r *http.Request, started time.Time) {
+func (s *server) finish(w *observer, r *http.Request, started time.Time, cause any) {
 	ctx := r.Context()
-	if cause := recover(); cause != nil {
+	if cause != nil {
 		if cause == http.ErrAbortHandler { //nolint:errorlint,err113 // the server's own signal, compared as net/http does
 			panic(cause)
 		}

@@ -145,7 +145,7 @@ func adapterProblem(status int, message string, causes ...error) huma.StatusErro
 	}
 	for _, cause := range causes {
 		field := FieldError{Loc: []string{"body"}, Msg: cause.Error(), Type: valueError}
-		if detailer, ok := cause.(huma.ErrorDetailer); ok { //nolint:errorlint // the adapter hands over its details unwrapped
+		if detailer, ok := cause.(huma.ErrorDetailer); ok {
 			detail := detailer.ErrorDetail()
 			field.Loc, field.Msg = strings.Split(detail.Location, "."), detail.Message
 		}

@@ -85,6 +85,7 @@ func newServer(ctx context.Context, options Options) (*server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("looking for the project %q: %w", route.DefaultProject, err)
 	}
+	//nolint:contextcheck // the routes in the table take the context of each request
 	s := &server{Options: options, routes: table(), mux: http.NewServeMux(), home: home.ID, answers: newAnswers(options.Now)}
 	description, err := json.Marshal(newAdapter(s, s.mux, options.Version).OpenAPI())
 	if err != nil {
@@ -94,8 +95,9 @@ func newServer(ctx context.Context, options Options) (*server, error) {
 		w.Header().Set("Content-Type", "application/json")
 		w.Write(description) //nolint:errcheck // the caller is gone
 	})
-	s.mux.Handle("GET /docs", docs())
-	s.mux.Handle("GET /docs/", docs())
+	for path, file := range docsPages() {
+		s.mux.Handle("GET "+path, docs(file))
+	}
 	s.mux.HandleFunc("/api/", s.unknown)
 	if options.UI != nil {
 		s.mux.Handle("/", options.UI)

@@ -78,7 +78,8 @@ type DestinationBacklog struct {
 }
 
 func statsRoutes() []*endpoint {
-	routes := []*endpoint{
+	kinds := []string{"source", "connection", "destination"}
+	routes := append(make([]*endpoint, 0, 2+2*len(kinds)), []*endpoint{
 		{
 			method: http.MethodGet, path: "/stats/overview", id: "stats.overview", role: hook.RoleViewer,
 			summary: "Count what happened in the project", bind: handle((*server).overview),
@@ -87,8 +88,8 @@ func statsRoutes() []*endpoint {
 			method: http.MethodGet, path: "/stats/backlog", id: "stats.backlog", role: hook.RoleViewer,
 			summary: "Count what waits at each destination", bind: handle((*server).backlog),
 		},
-	}
-	for _, kind := range []string{"source", "connection", "destination"} {
+	}...)
+	for _, kind := range kinds {
 		totals := func(s *server, ctx context.Context, in *spanIn) (*out[TotalsOut], error) {
 			return s.totals(ctx, kind, in)
 		}
@@ -290,7 +291,7 @@ func fold(minutes []hook.Numbers, from time.Time, step time.Duration) (total hoo
 	total.Minute = from
 	for i := range minutes {
 		add(&total, &minutes[i])
-		begin := from.Add(minutes[i].Minute.Sub(from) / step * step)
+		begin := from.Add(minutes[i].Minute.Sub(from).Truncate(step))
 		if len(steps) == 0 || !steps[len(steps)-1].Minute.Equal(begin) {
 			steps = append(steps, hook.Numbers{Minute: begin})
 		}

@@ -36,7 +36,7 @@ func (s *server) follows(w http.ResponseWriter, r *http.Request) error {
 	header.Set("X-Accel-Buffering", "no")
 	stream := &eventStream{w: w, control: http.NewResponseController(w), now: s.Now}
 	if err := stream.write(": listening\n\n"); err != nil {
-		return nil //nolint:nilerr // the listener is gone
+		return nil
 	}
 	pulse := time.NewTicker(streamPulse)
 	defer pulse.Stop()
@@ -54,7 +54,7 @@ func (s *server) follows(w http.ResponseWriter, r *http.Request) error {
 			err = stream.notice(s, &notice)
 		}
 		if err != nil {
-			return nil //nolint:nilerr // the listener is gone
+			return nil
 		}
 	}
 }
