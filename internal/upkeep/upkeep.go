@@ -87,7 +87,7 @@ func (e *Engine) Run(ctx context.Context) error {
 
 // spread moves an interval by up to the jitter's share either way.
 func spread(interval time.Duration) time.Duration {
-	return interval + time.Duration(float64(interval)*jitter*(2*rand.Float64()-1)) //nolint:gosec // chance, not secrecy
+	return interval + time.Duration(float64(interval)*jitter*(2*rand.Float64()-1))
 }
 
 // prune removes what the retention no longer keeps.
