@@ -88,7 +88,7 @@ func TestStateMachine(t *testing.T) {
 	for from, list := range allowed {
 		for next := hook.StatePending; next <= hook.StateCanceled; next++ {
 			want := false
-			for _, word := range strings.FieldsSeq(list) {
+			for word := range strings.FieldsSeq(list) {
 				want = want || word == next.String()
 			}
 			if from.May(next) != want {
