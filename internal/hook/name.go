@@ -42,8 +42,15 @@ func looksLikeID(text string) bool {
 // idPrefixes returns the prefixes of all nouns' ids.
 func idPrefixes() []string {
 	nouns := []noun{
-		projectNoun{}, sourceNoun{}, eventNoun{}, connectionNoun{}, destinationNoun{},
-		deliveryNoun{}, attemptNoun{}, refusalNoun{}, tokenNoun{},
+		projectNoun{},
+		sourceNoun{},
+		eventNoun{},
+		connectionNoun{},
+		destinationNoun{},
+		deliveryNoun{},
+		attemptNoun{},
+		refusalNoun{},
+		tokenNoun{},
 	}
 	prefixes := make([]string, len(nouns))
 	for i, n := range nouns {
