@@ -183,3 +183,18 @@ func (g *IDs) Next(now time.Time) int64 {
 		}
 	}
 }
+
+// Passed makes every later id greater than the given one, whatever node it is of and
+// whatever the clock says: a store calls it with the greatest id that it holds.
+func (g *IDs) Passed(id int64) {
+	passed := id>>idTimeShift<<idSequenceBits | id&(1<<idSequenceBits-1)
+	if id>>idSequenceBits&MaxNode > g.node {
+		passed = (id>>idTimeShift + 1) << idSequenceBits
+	}
+	for {
+		last := g.last.Load()
+		if last >= passed || g.last.CompareAndSwap(last, passed) {
+			return
+		}
+	}
+}

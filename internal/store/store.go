@@ -46,8 +46,8 @@ type Store interface { //nolint:interfacebloat // the sum of the capabilities be
 
 // Table keeps one kind of noun of the catalogue. A ref is the noun's id or its name.
 type Table[T any] interface {
-	// Create stores a new noun, whose ID, Version, CreatedAt and UpdatedAt it fills.
-	// A name that exists in the project is a conflict.
+	// Create stores a new noun, whose ID, Version, CreatedAt and UpdatedAt it fills; an
+	// ID that is set already is kept. A name that exists in the project is a conflict.
 	Create(ctx context.Context, item *T) error
 	// Get returns one noun by id or name. For projects, project is ignored.
 	Get(ctx context.Context, project hook.ProjectID, ref string) (T, error)
@@ -57,8 +57,9 @@ type Table[T any] interface {
 	// new Version and UpdatedAt. Another version is a conflict and changes nothing.
 	Update(ctx context.Context, item *T) error
 	// Delete removes a noun. Deleting a source or destination that a connection uses
-	// is a conflict that names the connections. Deliveries under way of a deleted
-	// connection are canceled with a reason.
+	// is a conflict that names the connections, and so is deleting a project that
+	// holds any of these. Deliveries under way of a deleted connection are canceled
+	// with a reason; the log keeps what it has.
 	Delete(ctx context.Context, project hook.ProjectID, ref string) error
 }
 
@@ -66,7 +67,9 @@ type Table[T any] interface {
 type Catalogue interface {
 	// Catalogue returns everything of all projects, consistent in itself.
 	Catalogue(ctx context.Context) (hook.Catalogue, error)
-	// Apply makes all changes, or none, in the order given.
+	// Apply makes all changes, or none, in the order given. What Table says of each
+	// holds here, too. The ends of a connection that are zero are found by Change.From
+	// and Change.To, also among what earlier changes created.
 	Apply(ctx context.Context, project hook.ProjectID, changes []hook.Change) error
 }
 
@@ -117,7 +120,8 @@ type Queue interface {
 	// is over and accepted deliveries without a row. It returns how many.
 	Reclaim(ctx context.Context, now time.Time) (int, error)
 	// Retry makes failed, canceled, held or succeeded deliveries due now; the next
-	// attempt is manual. It returns how many of them changed.
+	// attempt is manual. Pending ones that are due later become due now and go on with
+	// their schedule. Those of a deleted connection stay. It returns how many changed.
 	Retry(ctx context.Context, project hook.ProjectID, deliveries []hook.DeliveryID, now time.Time) (int, error)
 	// Cancel ends pending and held deliveries with a reason.
 	Cancel(ctx context.Context, project hook.ProjectID, deliveries []hook.DeliveryID, reason string) (int, error)
@@ -151,9 +155,10 @@ type Scope struct {
 
 // Log answers the questions of lists and detail pages. Lists are newest first.
 type Log interface {
-	// Events returns the page of events that the query selects. Text and Key are
-	// looked for in at most ScanLimit events; a page may then come back short with
-	// Done false.
+	// Events returns the page of events that the query selects, without their payloads.
+	// Type, Key and Text are looked for in at most ScanLimit events; a page may then
+	// come back short with Done false, and Last, or First when it walks back, is where
+	// the next one goes on.
 	Events(ctx context.Context, query EventQuery) (page.Page[hook.Event], error)
 	// Event returns one event, its payload included.
 	Event(ctx context.Context, project hook.ProjectID, id hook.EventID) (hook.Event, error)
@@ -213,11 +218,15 @@ type RefusalQuery struct {
 
 // Numbers answers from the roll-ups per minute, which are exact as of the last commit.
 type Numbers interface {
-	// Series returns the minutes of one noun from..to, those without traffic left out.
+	// Series returns the minutes of one noun, those without traffic left out: from the
+	// minute that From lies in to the last one that begins before To.
 	Series(ctx context.Context, query NumbersQuery) ([]hook.Numbers, error)
-	// Totals returns the sum over from..to for each noun of the kind in the project, by id value.
+	// Totals returns the sum over the same minutes for each noun of the kind in the
+	// project, by id value.
 	Totals(ctx context.Context, query NumbersQuery) (map[int64]hook.Numbers, error)
-	// Backlog returns, for each destination of the project, how many deliveries wait in each state.
+	// Backlog returns, for each destination of the project, how many deliveries are
+	// pending, sending (those in memory included), held and failed. The last wait, too:
+	// for a person.
 	Backlog(ctx context.Context, project hook.ProjectID) (map[hook.DestinationID]map[hook.State]int64, error)
 }
 

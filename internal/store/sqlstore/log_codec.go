@@ -2,6 +2,7 @@ package sqlstore
 
 import (
 	"encoding/binary"
+	"maps"
 	"slices"
 	"time"
 
@@ -239,7 +240,14 @@ func MergeNumbers(n, other *hook.Numbers) {
 	n.Latency.Merge(&other.Latency)
 }
 
-// Minute returns the start of t's minute as stored.
+// CloneNumbers returns a copy of n that shares nothing with it.
+func CloneNumbers(n *hook.Numbers) hook.Numbers {
+	clone := *n
+	clone.Outcomes = maps.Clone(n.Outcomes)
+	return clone
+}
+
+// Minute returns t's minute as stored: how many minutes since 1970.
 func Minute(t time.Time) int64 {
 	ms := Millis(t)
 	m := ms / 60_000

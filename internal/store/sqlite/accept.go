@@ -1,0 +1,184 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql/driver"
+	"time"
+
+	"malote.dev/malote/internal/hook"
+	"malote.dev/malote/internal/store"
+	"malote.dev/malote/internal/store/sqlstore"
+)
+
+// Accept implements store.Accepter.
+func (s *Store) Accept(ctx context.Context, acceptance *hook.Acceptance) (hook.Receipt, error) {
+	ev := &acceptance.Event
+	s.identify(ev)
+	acc := &accepting{
+		acceptance: acceptance,
+		targets:    sqlstore.EncodeTargets(ev.ID, ev.Targets),
+		request:    sqlstore.EncodeRequest(ev),
+	}
+	if err := s.line.do(ctx, &operation{apply: acc.apply}); err != nil {
+		return hook.Receipt{}, err
+	}
+	return acc.receipt, nil
+}
+
+// identify gives ids and a time to an event whose caller left them out.
+func (s *Store) identify(ev *hook.Event) {
+	if ev.ReceivedAt.IsZero() {
+		ev.ReceivedAt = s.now()
+	}
+	if ev.ID == 0 {
+		ev.ID = hook.EventID(s.ids.Next(ev.ReceivedAt))
+	}
+	for i := range ev.Targets {
+		if ev.Targets[i].Delivery == 0 {
+			ev.Targets[i].Delivery = hook.DeliveryID(s.ids.Next(ev.ReceivedAt))
+		}
+	}
+	ev.PayloadSize = len(ev.Payload)
+}
+
+// accepting is an acceptance on its way through the writer, encoded beforehand so
+// that the writer has less to do.
+type accepting struct {
+	acceptance *hook.Acceptance
+	targets    []byte
+	request    []byte
+	receipt    hook.Receipt
+}
+
+func (a *accepting) apply(ctx context.Context, b *batch) error {
+	ev := &a.acceptance.Event
+	first, err := b.dedupe(ctx, a.acceptance)
+	if err != nil {
+		return err
+	}
+	source := b.count(ev.Project, store.BySource, int64(ev.Source), ev.ReceivedAt)
+	if first != 0 {
+		a.receipt = hook.Receipt{Event: first, Duplicate: true}
+		source.Duplicates++
+		_, err := b.w.sql.repeatEvent.exec(ctx, int64(first))
+		return err
+	}
+	a.receipt = hook.Receipt{Event: ev.ID}
+	if err := b.source(ctx, ev.Project, ev.Source); err != nil {
+		return err
+	}
+	_, err = b.w.sql.insertEvent.exec(ctx, int64(ev.ID), int64(ev.Project), int64(ev.Source), ev.Type, ev.Key,
+		a.targets, a.request, notNull(ev.Payload))
+	if err != nil {
+		return err
+	}
+	b.highest = max(b.highest, ev.ID)
+	source.Accepted++
+	source.Bytes += int64(len(ev.Payload))
+	if len(ev.Targets) == 0 {
+		source.Unmatched++
+	}
+	for i := range ev.Unmatched {
+		b.count(ev.Project, store.ByConnection, int64(ev.Unmatched[i].Connection), ev.ReceivedAt).FilterErrors++
+	}
+	for i := range ev.Targets {
+		if err := b.target(ctx, ev, &ev.Targets[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// notNull stores no bytes as an empty value: the column is never NULL.
+func notNull(b []byte) driver.Value {
+	if b == nil {
+		return []byte{}
+	}
+	return b
+}
+
+// target begins a delivery: with a row when it is to wait in the store, in memory when
+// the caller attempts it.
+func (b *batch) target(ctx context.Context, ev *hook.Event, t *hook.Target) error {
+	if err := b.connection(ctx, lane{ev.Project, t.Connection, t.Destination}); err != nil {
+		return err
+	}
+	b.count(ev.Project, store.ByConnection, int64(t.Connection), ev.ReceivedAt).Deliveries++
+	b.count(ev.Project, store.ByDestination, int64(t.Destination), ev.ReceivedAt).Deliveries++
+	if !t.Held && !t.Deferred {
+		b.opened = append(b.opened, newInline{id: t.Delivery, inlineDelivery: inlineDelivery{
+			project: ev.Project, event: ev.ID, connection: t.Connection, destination: t.Destination,
+			created: sqlstore.Millis(ev.ReceivedAt), since: time.Now(),
+		}})
+		b.mark = min(b.mark, ev.ID)
+		return nil
+	}
+	return b.insertWaiting(ctx, waiting{
+		id: t.Delivery, project: ev.Project, event: ev.ID, connection: t.Connection, destination: t.Destination,
+		held: t.Held, created: ev.ReceivedAt, due: ev.ReceivedAt,
+	})
+}
+
+// waiting is a delivery without attempts that gets its row.
+type waiting struct {
+	id           hook.DeliveryID
+	project      hook.ProjectID
+	event        hook.EventID
+	connection   hook.ConnectionID
+	destination  hook.DestinationID
+	held         bool
+	created, due time.Time
+}
+
+// Reasons that the store gives by itself.
+const (
+	reasonHeld    = "the connection or its destination was paused when the event came"
+	reasonDeleted = "the connection was deleted"
+)
+
+func (b *batch) insertWaiting(ctx context.Context, d waiting) error {
+	state, reason := hook.StatePending, ""
+	var next driver.Value
+	switch {
+	case b.deleted(d.connection):
+		state, reason = hook.StateCanceled, reasonDeleted
+		b.ended(lane{d.project, d.connection, d.destination}, state, b.w.now())
+	case d.held:
+		state, reason = hook.StateHeld, reasonHeld
+	default:
+		next = sqlstore.Millis(d.due)
+	}
+	created := sqlstore.Millis(d.created)
+	b.move(d.project, d.destination, 0, state)
+	_, err := b.w.sql.insertWaiting.exec(ctx, int64(d.id), int64(d.project), int64(d.event), int64(d.connection), int64(d.destination),
+		int64(state), created, created, nullText(reason), next, nil)
+	return err
+}
+
+// dedupe returns the event that the acceptance duplicates; 0 when it is the first,
+// which is remembered from now on.
+//
+// What is remembered lies in buckets of the window's length, each dropped as a whole
+// one window after its end. What was seen within a window is therefore in the bucket
+// of now or in the one before.
+func (b *batch) dedupe(ctx context.Context, a *hook.Acceptance) (hook.EventID, error) {
+	if a.Dedupe == (hook.DedupeHash{}) || a.Window <= 0 {
+		return 0, nil
+	}
+	now, window := sqlstore.Millis(a.Event.ReceivedAt), max(1, a.Window.Milliseconds())
+	expires := (now/window + 2) * window
+	var first hook.EventID
+	for _, bucket := range [...]int64{expires, expires - window} {
+		err := b.w.sql.findDedupe.each(ctx, func(row []driver.Value) error {
+			if seen := asInt(row[1]); now-seen < window {
+				first = hook.EventID(asInt(row[0]))
+			}
+			return nil
+		}, bucket, a.Dedupe[:])
+		if err != nil || first != 0 {
+			return first, err
+		}
+	}
+	_, err := b.w.sql.insertDedupe.exec(ctx, expires, a.Dedupe[:], int64(a.Event.ID), now)
+	return 0, err
+}

@@ -1,0 +1,255 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql/driver"
+	"time"
+
+	"malote.dev/malote/internal/hook"
+	"malote.dev/malote/internal/store"
+	"malote.dev/malote/internal/store/sqlstore"
+)
+
+// rowAfter is how long an inline delivery stays without a row.
+const rowAfter = time.Second
+
+// noLease is the end of a lease that ends only with the process.
+const noLease = int64(1<<63 - 1)
+
+// batch is one transaction under way: what it will change in the writer's memory once
+// it is committed, and the counters that it writes at its end, each once.
+type batch struct {
+	w       *writer
+	old     []newInline // inline deliveries to be given rows
+	numbers map[numbersKey]*hook.Numbers
+	backlog map[backlogKey]int64
+	opened  []newInline
+	written []hook.DeliveryID
+	closed  []hook.DeliveryID
+	mark    hook.EventID // as it will be stored
+	highest hook.EventID
+	// sources and connections are parts of the log that it began.
+	sources     map[[2]int64]struct{}
+	connections map[[3]int64]struct{}
+	refused     map[hook.SourceID]struct{} // sources whose refusals are to be bounded
+	merged      map[numbersKey]*hook.Numbers
+	onCommit    []func()
+}
+
+type numbersKey struct {
+	project hook.ProjectID
+	scope   store.NumbersScope
+	id      int64
+	minute  int64
+}
+
+type backlogKey struct {
+	project     hook.ProjectID
+	destination hook.DestinationID
+	state       hook.State
+}
+
+func newBatch(w *writer) *batch {
+	return &batch{w: w, numbers: map[numbersKey]*hook.Numbers{}, mark: w.mark.stored, highest: w.mark.highest}
+}
+
+// count returns the counters of a noun's minute, for the batch to add to.
+func (b *batch) count(project hook.ProjectID, scope store.NumbersScope, id int64, at time.Time) *hook.Numbers {
+	key := numbersKey{project, scope, id, sqlstore.Minute(at)}
+	n := b.numbers[key]
+	if n == nil {
+		n = &hook.Numbers{}
+		b.numbers[key] = n
+	}
+	return n
+}
+
+// move counts a delivery that goes from one state to another in the backlog; a state
+// of 0 means that it had, or has, no row.
+func (b *batch) move(project hook.ProjectID, destination hook.DestinationID, from, to hook.State) {
+	if from == to {
+		return
+	}
+	if b.backlog == nil {
+		b.backlog = map[backlogKey]int64{}
+	}
+	if counted(from) {
+		b.backlog[backlogKey{project, destination, from}]--
+	}
+	if counted(to) {
+		b.backlog[backlogKey{project, destination, to}]++
+	}
+}
+
+// counted reports whether the backlog counts deliveries in the state.
+func counted(state hook.State) bool {
+	switch state {
+	case hook.StatePending, hook.StateSending, hook.StateHeld, hook.StateFailed:
+		return true
+	default:
+		return false
+	}
+}
+
+// source notes that the log has rows of a source.
+func (b *batch) source(ctx context.Context, project hook.ProjectID, source hook.SourceID) error {
+	key := [2]int64{int64(project), int64(source)}
+	if _, ok := b.w.known.sources[key]; ok {
+		return nil
+	}
+	if _, ok := b.sources[key]; ok {
+		return nil
+	}
+	if b.sources == nil {
+		b.sources = map[[2]int64]struct{}{}
+	}
+	b.sources[key] = struct{}{}
+	_, err := b.w.sql.addSource.exec(ctx, key[0], key[1])
+	return err
+}
+
+// connection notes that the log has rows of a connection to a destination.
+func (b *batch) connection(ctx context.Context, l lane) error {
+	key := [3]int64{int64(l.project), int64(l.connection), int64(l.destination)}
+	if _, ok := b.w.known.connections[key]; ok {
+		return nil
+	}
+	if _, ok := b.connections[key]; ok {
+		return nil
+	}
+	if b.connections == nil {
+		b.connections = map[[3]int64]struct{}{}
+	}
+	b.connections[key] = struct{}{}
+	_, err := b.w.sql.addConnection.exec(ctx, key[0], key[1], key[2])
+	return err
+}
+
+// deleted reports whether a connection is gone.
+func (b *batch) deleted(id hook.ConnectionID) bool {
+	_, gone := b.w.known.deleted[id]
+	return gone
+}
+
+// startPass makes the batch do the writer's periodic work, too: give rows to inline
+// deliveries that take long, so that lists need not look for them in memory for ever,
+// and raise the mark.
+func (b *batch) startPass() {
+	b.old = b.w.inline.old(time.Now().Add(-rowAfter))
+	oldest, open := b.w.inline.oldest()
+	b.mark = b.w.mark.pass(oldest, open)
+}
+
+// idle reports whether there is nothing to write.
+func (b *batch) idle() bool { return len(b.old) == 0 && b.mark == b.w.mark.stored }
+
+// flush writes what the batch gathered.
+func (b *batch) flush(ctx context.Context) error {
+	if err := b.writeOld(ctx); err != nil {
+		return err
+	}
+	if b.mark != b.w.mark.stored {
+		if _, err := b.w.sql.saveMark.exec(ctx, int64(b.mark)); err != nil {
+			return err
+		}
+	}
+	if err := b.writeNumbers(ctx); err != nil {
+		return err
+	}
+	for source := range b.refused {
+		if _, err := b.w.sql.boundRefusals.exec(ctx, int64(source), int64(store.MaxRefusals)); err != nil {
+			return err
+		}
+	}
+	for key, change := range b.backlog {
+		if change == 0 {
+			continue
+		}
+		if _, err := b.w.sql.addBacklog.exec(ctx, int64(key.project), int64(key.destination), int64(key.state), change); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// writeOld gives rows to the old inline deliveries that the batch does not settle.
+func (b *batch) writeOld(ctx context.Context) error {
+	if len(b.old) == 0 {
+		return nil
+	}
+	settled := make(map[hook.DeliveryID]struct{}, len(b.closed))
+	for _, id := range b.closed {
+		settled[id] = struct{}{}
+	}
+	for i := range b.old {
+		d := &b.old[i]
+		if _, done := settled[d.id]; done {
+			continue
+		}
+		_, err := b.w.sql.insertWaiting.exec(ctx, int64(d.id), int64(d.project), int64(d.event), int64(d.connection), int64(d.destination),
+			int64(hook.StateSending), d.created, d.created, nil, nil, noLease)
+		if err != nil {
+			return err
+		}
+		b.move(d.project, d.destination, 0, hook.StateSending)
+		b.written = append(b.written, d.id)
+	}
+	return nil
+}
+
+// writeNumbers adds the batch's counters to the stored ones.
+func (b *batch) writeNumbers(ctx context.Context) error {
+	for key, delta := range b.numbers {
+		stored, err := b.w.storedNumbers(ctx, key)
+		if err != nil {
+			return err
+		}
+		total := sqlstore.CloneNumbers(stored)
+		sqlstore.MergeNumbers(&total, delta)
+		_, err = b.w.sql.saveNumbers.exec(ctx, int64(key.project), int64(key.scope), key.id, key.minute, sqlstore.EncodeNumbers(&total))
+		if err != nil {
+			return err
+		}
+		*delta = total // From here on it is what the row holds.
+	}
+	return nil
+}
+
+// storedNumbers returns what the database holds of a minute.
+func (w *writer) storedNumbers(ctx context.Context, key numbersKey) (*hook.Numbers, error) {
+	if n, ok := w.numbers[key]; ok {
+		return n, nil
+	}
+	n := &hook.Numbers{}
+	err := w.sql.readNumbers.each(ctx, func(row []driver.Value) error {
+		decoded, err := sqlstore.DecodeNumbers(asBytes(row[0]))
+		*n = decoded
+		return err
+	}, int64(key.project), int64(key.scope), key.id, key.minute)
+	return n, err
+}
+
+// maxNumbers bounds how many minutes' counters the writer remembers.
+const maxNumbers = 4096
+
+// committed makes what the batch did known to the writer's memory.
+func (b *batch) committed() {
+	w := b.w
+	w.mark.stored, w.mark.highest = b.mark, max(w.mark.highest, b.highest)
+	w.inline.change(b.opened, b.written, b.closed)
+	if len(w.numbers)+len(b.numbers) > maxNumbers {
+		clear(w.numbers)
+	}
+	for key, total := range b.numbers {
+		w.numbers[key] = total
+	}
+	for key := range b.sources {
+		w.known.sources[key] = struct{}{}
+	}
+	for key := range b.connections {
+		w.known.connections[key] = struct{}{}
+	}
+	for _, do := range b.onCommit {
+		do()
+	}
+}

@@ -1,0 +1,102 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+)
+
+// The write-ahead log is copied into the database file off the request path. While
+// the writer goes on, a checkpoint never reaches the log's end, and SQLite begins the
+// log anew only when a checkpoint did. So it takes two: the checkpointer copies most
+// of it in the background, and the writer finishes the few frames that came meanwhile,
+// between two batches.
+const (
+	// walPages is how many pages the log grows to before a checkpoint: many, because a
+	// page that is changed again and again in between is copied once.
+	walPages = 8000
+	// walLimit is what the log's file is cut to after it grew beyond, in bytes; a long
+	// read makes that happen, because it keeps the log from beginning anew.
+	walLimit = 2 * walPages * pageSize
+	// askEvery is after how many rounds of the writer the log's length is looked at.
+	askEvery = 16
+)
+
+// checkpointer copies the write-ahead log into the database.
+type checkpointer struct {
+	db     *sql.DB
+	path   string
+	log    *slog.Logger
+	wake   chan struct{}
+	halt   chan struct{}
+	halted sync.Once
+	rounds int         // of the writer, since it last asked for a look
+	finish atomic.Bool // the writer is to copy the rest
+}
+
+func newCheckpointer(db *sql.DB, path string, log *slog.Logger) *checkpointer {
+	return &checkpointer{db: db, path: path, log: log, wake: make(chan struct{}, 1), halt: make(chan struct{})}
+}
+
+// wrote is called by the writer after each round.
+func (c *checkpointer) wrote(ctx context.Context, conn *sql.Conn) {
+	if c.finish.CompareAndSwap(true, false) {
+		if _, _, err := checkpoint(ctx, conn, "PASSIVE"); err != nil {
+			c.log.WarnContext(ctx, "the write-ahead log could not be finished", "error", err)
+		}
+		return
+	}
+	if c.rounds++; c.rounds >= askEvery {
+		c.rounds = 0
+		select {
+		case c.wake <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// run copies in the background until stop.
+func (c *checkpointer) run(ctx context.Context) {
+	for {
+		select {
+		case <-c.halt:
+			return
+		case <-c.wake:
+		}
+		if err := c.look(ctx); err != nil {
+			c.log.WarnContext(ctx, "the write-ahead log could not be copied", "error", err)
+		}
+	}
+}
+
+func (c *checkpointer) look(ctx context.Context) error {
+	length, done, err := checkpoint(ctx, c.db, "NOOP")
+	if err != nil || length < walPages {
+		return err
+	}
+	if length-done >= walPages/4 {
+		if _, _, err := checkpoint(ctx, c.db, "PASSIVE"); err != nil {
+			return err
+		}
+	}
+	c.finish.Store(true)
+	return nil
+}
+
+// stop ends run.
+func (c *checkpointer) stop() { c.halted.Do(func() { close(c.halt) }) }
+
+// checkpoint runs a checkpoint and returns how many frames the log has and how many of
+// them are in the database.
+func checkpoint(ctx context.Context, q interface {
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+}, mode string) (length, done int, err error) {
+	var busy int
+	if err := q.QueryRowContext(ctx, "PRAGMA wal_checkpoint("+mode+")").Scan(&busy, &length, &done); err != nil {
+		return 0, 0, fmt.Errorf("checkpoint: %w", err)
+	}
+	return length, done, nil
+}

@@ -1,0 +1,179 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql/driver"
+	"slices"
+	"time"
+
+	"malote.dev/malote/internal/hook"
+	"malote.dev/malote/internal/store"
+	"malote.dev/malote/internal/store/sqlstore"
+)
+
+// Retry implements store.Queue.
+func (s *Store) Retry(ctx context.Context, project hook.ProjectID, deliveries []hook.DeliveryID, now time.Time) (int, error) {
+	return s.eachOf(ctx, deliveries, func(ctx context.Context, b *batch, id hook.DeliveryID) (bool, error) {
+		row, err := b.delivery(ctx, id)
+		if err != nil || row == nil || row.project != project || b.deleted(row.connection) {
+			return false, err
+		}
+		switch {
+		case row.state == hook.StatePending && row.next > sqlstore.Millis(now):
+			return true, b.makeDue(ctx, row, now, row.manual)
+		case row.state == hook.StateHeld || row.state.Final():
+			return true, b.makeDue(ctx, row, now, true)
+		default:
+			return false, nil
+		}
+	})
+}
+
+// Cancel implements store.Queue.
+func (s *Store) Cancel(ctx context.Context, project hook.ProjectID, deliveries []hook.DeliveryID, reason string) (int, error) {
+	return s.eachOf(ctx, deliveries, func(ctx context.Context, b *batch, id hook.DeliveryID) (bool, error) {
+		row, err := b.delivery(ctx, id)
+		if err != nil || row == nil || row.project != project || row.state != hook.StatePending && row.state != hook.StateHeld {
+			return false, err
+		}
+		return true, b.cancel(ctx, id, reason, b.w.now())
+	})
+}
+
+// eachOf does something to each of the given deliveries, in steps, and returns for how
+// many it reported a change.
+func (s *Store) eachOf(
+	ctx context.Context, deliveries []hook.DeliveryID, do func(context.Context, *batch, hook.DeliveryID) (bool, error),
+) (int, error) {
+	total := 0
+	for ids := range slices.Chunk(deliveries, stepSize) {
+		n, err := s.steps(ctx, func(ctx context.Context, b *batch) (int, bool, error) {
+			changed := 0
+			for _, id := range ids {
+				did, err := do(ctx, b, id)
+				if err != nil {
+					return 0, false, err
+				}
+				if did {
+					changed++
+				}
+			}
+			return changed, false, nil
+		})
+		total += n
+		if err != nil {
+			return total, err
+		}
+	}
+	return total, nil
+}
+
+// cancel ends a waiting delivery.
+func (b *batch) cancel(ctx context.Context, id hook.DeliveryID, reason string, now time.Time) error {
+	row, err := b.delivery(ctx, id)
+	if err != nil || row == nil {
+		return err
+	}
+	b.ended(row.lane, hook.StateCanceled, now)
+	return b.setState(ctx, row, change{state: hook.StateCanceled, at: now, reason: reason})
+}
+
+// Hold implements store.Queue.
+func (s *Store) Hold(ctx context.Context, where store.Scope, reason string) (int, error) {
+	return s.sweep(ctx, where, hook.StatePending, func(ctx context.Context, b *batch, row *deliveryRow) error {
+		to := change{state: hook.StateHeld, at: b.w.now(), reason: reason}
+		if row.manual {
+			to.manual = int64(1)
+		}
+		return b.setState(ctx, row, to)
+	})
+}
+
+// Release implements store.Queue.
+func (s *Store) Release(ctx context.Context, where store.Scope, now time.Time) (int, error) {
+	return s.sweep(ctx, where, hook.StateHeld, func(ctx context.Context, b *batch, row *deliveryRow) error {
+		return b.makeDue(ctx, row, now, row.manual)
+	})
+}
+
+// sweep does something to all deliveries in a state that where selects. What do does
+// takes a delivery out of that state.
+func (s *Store) sweep(
+	ctx context.Context, where store.Scope, state hook.State, do func(context.Context, *batch, *deliveryRow) error,
+) (int, error) {
+	lanes, err := sqlstore.Lanes(ctx, s.reader, where)
+	if err != nil {
+		return 0, err
+	}
+	total := 0
+	for _, l := range lanes {
+		n, err := s.sweepLane(ctx, lane{where.Project, l.Connection, l.Destination}, state, do)
+		total += n
+		if err != nil {
+			return total, err
+		}
+	}
+	return total, nil
+}
+
+func (s *Store) sweepLane(
+	ctx context.Context, l lane, state hook.State, do func(context.Context, *batch, *deliveryRow) error,
+) (int, error) {
+	after := hook.DeliveryID(0)
+	return s.steps(ctx, func(ctx context.Context, b *batch) (int, bool, error) {
+		var ids []hook.DeliveryID
+		last, seen := after, 0
+		err := b.w.sql.findByState.each(ctx, func(row []driver.Value) error {
+			seen++
+			last = hook.DeliveryID(asInt(row[0]))
+			if hook.DestinationID(asInt(row[1])) == l.destination {
+				ids = append(ids, last)
+			}
+			return nil
+		}, int64(l.connection), int64(state), int64(after), int64(stepSize))
+		if err != nil {
+			return 0, false, err
+		}
+		for _, id := range ids {
+			row, err := b.delivery(ctx, id)
+			if err != nil {
+				return 0, false, err
+			}
+			if err := do(ctx, b, row); err != nil {
+				return 0, false, err
+			}
+		}
+		b.onCommit = append(b.onCommit, func() { after = last })
+		return len(ids), seen == stepSize, nil
+	})
+}
+
+// sweepDeleted cancels what still waits for connections that are gone. Deleting a
+// connection does it at once; this is for a process that ended in between.
+func (s *Store) sweepDeleted(ctx context.Context) error {
+	lanes, err := sqlstore.DeletedLanes(ctx, s.reader)
+	if err != nil {
+		return err
+	}
+	for _, l := range lanes {
+		if err := s.cancelLane(ctx, lane{l.Project, l.Connection, l.Destination}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// cancelLane cancels all that waits for a deleted connection.
+func (s *Store) cancelLane(ctx context.Context, l lane) error {
+	for _, state := range [...]hook.State{hook.StatePending, hook.StateHeld} {
+		_, err := s.sweepLane(ctx, l, state, func(ctx context.Context, b *batch, row *deliveryRow) error {
+			now := b.w.now()
+			b.ended(row.lane, hook.StateCanceled, now)
+			return b.setState(ctx, row, change{state: hook.StateCanceled, at: now, reason: reasonDeleted})
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,248 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql/driver"
+	"fmt"
+	"time"
+
+	"malote.dev/malote/internal/hook"
+	"malote.dev/malote/internal/store"
+	"malote.dev/malote/internal/store/sqlstore"
+)
+
+// stepSize is how many rows one operation of a long piece of work changes: few enough
+// that the events that wait behind it do not notice.
+const stepSize = 256
+
+// Claim implements store.Queue.
+func (s *Store) Claim(ctx context.Context, claim store.Claim) ([]*hook.Job, error) {
+	var jobs []*hook.Job
+	op := &operation{apply: func(ctx context.Context, b *batch) error {
+		var err error
+		jobs, err = b.claim(ctx, &claim)
+		return err
+	}}
+	if err := s.line.do(ctx, op); err != nil || len(jobs) == 0 {
+		return nil, err
+	}
+	// The claim is made, so its events are read even when ctx ends now: the caller
+	// settles what it does not attempt.
+	if err := s.loadEvents(context.WithoutCancel(ctx), jobs); err != nil {
+		for _, job := range jobs {
+			s.Settle(hook.Settlement{Job: job, State: hook.StatePending, Next: claim.Now}, nil)
+		}
+		return nil, err
+	}
+	return jobs, nil
+}
+
+func (b *batch) claim(ctx context.Context, claim *store.Claim) ([]*hook.Job, error) {
+	var jobs []*hook.Job
+	now := sqlstore.Millis(claim.Now)
+	err := b.w.sql.findDue.each(ctx, func(row []driver.Value) error {
+		jobs = append(jobs, &hook.Job{
+			Delivery: hook.Delivery{
+				ID: hook.DeliveryID(asInt(row[0])), Project: hook.ProjectID(asInt(row[1])), Event: hook.EventID(asInt(row[2])),
+				Connection: hook.ConnectionID(asInt(row[3])), Destination: claim.Destination, State: hook.StateSending,
+				Attempts: int(asInt(row[4])), CreatedAt: sqlstore.Time(asInt(row[5])), UpdatedAt: sqlstore.Time(now), Reason: asText(row[7]),
+			},
+			Manual: asInt(row[6]) != 0,
+		})
+		return nil
+	}, int64(claim.Destination), now, int64(min(max(claim.Limit, 0), stepSize)))
+	if err != nil {
+		return nil, err
+	}
+	kept := jobs[:0]
+	for _, job := range jobs {
+		d := &job.Delivery
+		if b.deleted(d.Connection) {
+			if err := b.cancel(ctx, d.ID, reasonDeleted, claim.Now); err != nil {
+				return nil, err
+			}
+			continue
+		}
+		b.move(d.Project, d.Destination, hook.StatePending, hook.StateSending)
+		if _, err := b.w.sql.lease.exec(ctx, claim.Owner, sqlstore.Millis(claim.Until), now, int64(d.ID)); err != nil {
+			return nil, err
+		}
+		kept = append(kept, job)
+	}
+	return kept, nil
+}
+
+// loadEvents gives each job its event, those of one event the same one.
+func (s *Store) loadEvents(ctx context.Context, jobs []*hook.Job) error {
+	events := make(map[hook.EventID]*hook.Event, len(jobs))
+	for _, job := range jobs {
+		id := job.Delivery.Event
+		if events[id] == nil {
+			ev, err := sqlstore.Event(ctx, s.reader, job.Delivery.Project, id)
+			if err != nil {
+				return fmt.Errorf("read the event of a claimed delivery: %w", err)
+			}
+			events[id] = &ev
+		}
+		job.Event = events[id]
+	}
+	return nil
+}
+
+// Renew implements store.Queue.
+func (s *Store) Renew(ctx context.Context, owner string, deliveries []hook.DeliveryID, until time.Time) error {
+	if len(deliveries) == 0 {
+		return nil
+	}
+	return s.line.do(ctx, &operation{apply: func(ctx context.Context, b *batch) error {
+		for _, id := range deliveries {
+			if _, err := b.w.sql.renew.exec(ctx, sqlstore.Millis(until), int64(id), owner); err != nil {
+				return err
+			}
+		}
+		return nil
+	}})
+}
+
+// Due implements store.Queue.
+func (s *Store) Due(ctx context.Context) ([]store.Due, error) { return sqlstore.Due(ctx, s.reader) }
+
+// steps repeats an operation until it reports that it found nothing more to do, and
+// sums up what it did. Between two steps whatever waits gets its turn.
+func (s *Store) steps(ctx context.Context, step func(ctx context.Context, b *batch) (did int, more bool, err error)) (int, error) {
+	total := 0
+	for {
+		var did int
+		var more bool
+		err := s.line.do(ctx, &operation{apply: func(ctx context.Context, b *batch) (err error) {
+			did, more, err = step(ctx, b)
+			return err
+		}})
+		if err != nil {
+			return total, err
+		}
+		total += did
+		if !more {
+			return total, nil
+		}
+	}
+}
+
+// Reclaim implements store.Queue.
+func (s *Store) Reclaim(ctx context.Context, now time.Time) (int, error) {
+	expired, err := s.steps(ctx, func(ctx context.Context, b *batch) (int, bool, error) {
+		n, err := b.reclaimExpired(ctx, now)
+		return n, n == stepSize, err
+	})
+	if err != nil {
+		return expired, err
+	}
+	if err := s.sweepDeleted(ctx); err != nil {
+		return expired, err
+	}
+	next, started := hook.EventID(0), false
+	lost, err := s.steps(ctx, func(ctx context.Context, b *batch) (int, bool, error) {
+		from := next
+		if !started {
+			from = b.w.mark.stored
+		}
+		found, last, err := b.reclaimFrom(ctx, from, now)
+		if err != nil {
+			return 0, false, err
+		}
+		b.highest = max(b.highest, last)
+		b.onCommit = append(b.onCommit, func() { next, started = last+1, true })
+		if last == 0 {
+			b.onCommit = append(b.onCommit, func() { b.w.mark.reclaimed = true })
+		}
+		return found, last != 0, nil
+	})
+	return expired + lost, err
+}
+
+// reclaimExpired makes deliveries due whose lease is over.
+func (b *batch) reclaimExpired(ctx context.Context, now time.Time) (int, error) {
+	ids, err := b.ids(ctx, b.w.sql.findExpired, sqlstore.Millis(now), int64(stepSize))
+	if err != nil {
+		return 0, err
+	}
+	for _, id := range ids {
+		row, err := b.delivery(ctx, id)
+		if err != nil {
+			return 0, err
+		}
+		if err := b.makeDue(ctx, row, now, row.manual); err != nil {
+			return 0, err
+		}
+	}
+	return len(ids), nil
+}
+
+// ids runs a query whose first column is a delivery's id.
+func (b *batch) ids(ctx context.Context, query *statement, args ...driver.Value) ([]hook.DeliveryID, error) {
+	var ids []hook.DeliveryID
+	err := query.each(ctx, func(row []driver.Value) error {
+		ids = append(ids, hook.DeliveryID(asInt(row[0])))
+		return nil
+	}, args...)
+	return ids, err
+}
+
+// makeDue brings a row to pending, or to canceled when its connection is gone.
+func (b *batch) makeDue(ctx context.Context, row *deliveryRow, now time.Time, manual bool) error {
+	if b.deleted(row.connection) {
+		b.ended(row.lane, hook.StateCanceled, now)
+		return b.setState(ctx, row, change{state: hook.StateCanceled, at: now, reason: reasonDeleted})
+	}
+	to := change{state: hook.StatePending, at: now, next: sqlstore.Millis(now)}
+	if manual {
+		to.manual = int64(1)
+	}
+	return b.setState(ctx, row, to)
+}
+
+// reclaimFrom gives rows to deliveries that were accepted to be attempted at once and
+// of which nothing is left, in one step of events from the given one on. It returns
+// how many they are and the last event that it looked at, 0 when there was none.
+func (b *batch) reclaimFrom(ctx context.Context, from hook.EventID, now time.Time) (found int, last hook.EventID, err error) {
+	var lost []waiting
+	err = b.w.sql.eventsFrom.each(ctx, func(row []driver.Value) error {
+		last = hook.EventID(asInt(row[0]))
+		targets, err := sqlstore.DecodeTargets(last, asBytes(row[2]))
+		if err != nil || len(targets) == 0 {
+			return err
+		}
+		var ev hook.Event
+		if err := sqlstore.DecodeRequest(asBytes(row[3]), &ev); err != nil {
+			return err
+		}
+		for i := range targets {
+			t := &targets[i]
+			lost = append(lost, waiting{
+				id: t.Delivery, project: hook.ProjectID(asInt(row[1])), event: last, connection: t.Connection, destination: t.Destination,
+				created: ev.ReceivedAt, due: now,
+			})
+		}
+		return nil
+	}, int64(from), int64(stepSize))
+	if err != nil {
+		return 0, 0, err
+	}
+	for i := range lost {
+		if _, open := b.w.inline.get(lost[i].id); open {
+			continue
+		}
+		rows, err := b.ids(ctx, b.w.sql.readState, int64(lost[i].id))
+		if err != nil {
+			return 0, 0, err
+		}
+		if len(rows) > 0 {
+			continue
+		}
+		if err := b.insertWaiting(ctx, lost[i]); err != nil {
+			return 0, 0, err
+		}
+		found++
+	}
+	return found, last, nil
+}

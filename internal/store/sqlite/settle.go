@@ -1,0 +1,247 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql/driver"
+	"fmt"
+	"time"
+
+	"malote.dev/malote/internal/hook"
+	"malote.dev/malote/internal/store"
+	"malote.dev/malote/internal/store/sqlstore"
+)
+
+// Settle implements store.Queue.
+func (s *Store) Settle(settlement hook.Settlement, done func(error)) {
+	set := &settling{Settlement: settlement}
+	if settlement.Attempt != nil {
+		set.attempt = sqlstore.EncodeAttempt(settlement.Attempt)
+	}
+	if done == nil {
+		done = func(error) {}
+	}
+	if err := s.line.add(&operation{apply: set.apply, keep: true, after: done}); err != nil {
+		done(err)
+	}
+}
+
+// settling is a settlement on its way through the writer.
+type settling struct {
+	hook.Settlement
+
+	attempt []byte
+}
+
+func (s *settling) apply(ctx context.Context, b *batch) error {
+	if s.State == hook.StateSending || !hook.StateSending.May(s.State) {
+		return fmt.Errorf("delivery %v cannot be settled as %v", s.Job.Delivery.ID, s.State)
+	}
+	id := s.Job.Delivery.ID
+	if open, ok := b.w.inline.get(id); ok {
+		b.closed = append(b.closed, id)
+		if !open.row {
+			return s.insert(ctx, b, &open)
+		}
+	}
+	row, err := b.delivery(ctx, id)
+	if err != nil {
+		return err
+	}
+	if row == nil {
+		return s.lost(ctx, b)
+	}
+	return s.update(ctx, b, row)
+}
+
+// lost deals with a delivery that has neither a row nor a place in memory. An inline
+// one was accepted by an earlier life of the process; of another one the row was
+// removed by retention in the meantime, and nothing is left to settle.
+func (s *settling) lost(ctx context.Context, b *batch) error {
+	if !s.Job.Inline {
+		return nil
+	}
+	d := &s.Job.Delivery
+	return s.insert(ctx, b, &inlineDelivery{
+		project: d.Project, event: d.Event, connection: d.Connection, destination: d.Destination,
+		created: sqlstore.Millis(d.CreatedAt),
+	})
+}
+
+// insert writes the delivery's row, once, as it is after its first attempt.
+func (s *settling) insert(ctx context.Context, b *batch, d *inlineDelivery) error {
+	l := lane{d.project, d.connection, d.destination}
+	if err := b.connection(ctx, l); err != nil {
+		return err
+	}
+	r := s.result(b, d.connection)
+	var first driver.Value
+	attempts := int64(0)
+	if s.Attempt != nil {
+		first, attempts = s.attempt, 1
+		b.attempted(l, s.Attempt, r.at)
+	}
+	b.ended(l, r.state, r.at)
+	b.move(d.project, d.destination, 0, r.state)
+	_, err := b.w.sql.insertSettled.exec(ctx, int64(s.Job.Delivery.ID), int64(d.project), int64(d.event), int64(d.connection), int64(d.destination),
+		int64(r.state), attempts, d.created, sqlstore.Millis(r.at), nullText(r.reason), r.next, first)
+	return err
+}
+
+// update changes the row of a delivery that was claimed, or that took long.
+func (s *settling) update(ctx context.Context, b *batch, row *deliveryRow) error {
+	r := s.result(b, row.connection)
+	if s.Attempt != nil {
+		row.attempts++
+		b.attempted(row.lane, s.Attempt, r.at)
+		if err := b.addAttempt(ctx, row, s.attempt); err != nil {
+			return err
+		}
+	}
+	if !applies(row.state, r.state) { // It was settled already, or taken back by a person: the attempt is only noted.
+		_, err := b.w.sql.noteAttempts.exec(ctx, row.attempts, sqlstore.Millis(r.at), int64(row.id))
+		return err
+	}
+	var manual driver.Value
+	if s.Attempt == nil && row.manual {
+		manual = int64(1) // What was given back without an attempt is still to be sent by hand.
+	}
+	b.ended(row.lane, r.state, r.at)
+	return b.setState(ctx, row, change{state: r.state, at: r.at, reason: r.reason, next: r.next, manual: manual})
+}
+
+// applies reports whether the result of an attempt decides over a delivery whose row
+// is in the given state. A row can have left "sending" before its attempt ended, when
+// the lease ran out: a result then still counts, unless the delivery has ended or is
+// held, where only a success does.
+func applies(state, next hook.State) bool {
+	switch state {
+	case hook.StateSending, hook.StatePending:
+		return hook.StateSending.May(next)
+	case hook.StateHeld:
+		return next == hook.StateSucceeded
+	default:
+		return false
+	}
+}
+
+// result is what a settlement makes of a delivery.
+type result struct {
+	state  hook.State
+	at     time.Time
+	reason string
+	next   driver.Value // when a pending delivery is due; else NULL
+}
+
+func (s *settling) result(b *batch, connection hook.ConnectionID) result {
+	r := result{state: s.State, reason: s.Reason, at: b.w.now()}
+	if s.Attempt != nil && !s.Attempt.StartedAt.IsZero() {
+		r.at = s.Attempt.StartedAt.Add(time.Duration(s.Attempt.Duration))
+	}
+	waits := s.State == hook.StatePending || s.State == hook.StateHeld
+	if waits && b.deleted(connection) {
+		r.state, r.reason = hook.StateCanceled, reasonDeleted
+	}
+	if r.state == hook.StatePending {
+		due := s.Next
+		if due.IsZero() {
+			due = r.at
+		}
+		r.next = sqlstore.Millis(due)
+	}
+	return r
+}
+
+// lane is where a delivery runs: what its counters are kept for.
+type lane struct {
+	project     hook.ProjectID
+	connection  hook.ConnectionID
+	destination hook.DestinationID
+}
+
+// each calls do with the counters of the lane's connection and destination.
+func (b *batch) each(l lane, at time.Time, do func(*hook.Numbers)) {
+	do(b.count(l.project, store.ByConnection, int64(l.connection), at))
+	do(b.count(l.project, store.ByDestination, int64(l.destination), at))
+}
+
+// attempted counts an attempt.
+func (b *batch) attempted(l lane, a *hook.Attempt, at time.Time) {
+	b.each(l, at, func(n *hook.Numbers) {
+		n.Attempts++
+		if n.Outcomes == nil {
+			n.Outcomes = map[hook.Outcome]int64{}
+		}
+		n.Outcomes[a.Outcome]++
+		n.Latency.Add(time.Duration(a.Duration))
+	})
+}
+
+// ended counts a delivery that reached a final state; other states count nothing.
+func (b *batch) ended(l lane, state hook.State, at time.Time) {
+	if !state.Final() {
+		return
+	}
+	b.each(l, at, func(n *hook.Numbers) {
+		switch state {
+		case hook.StateSucceeded:
+			n.Succeeded++
+		case hook.StateFailed:
+			n.Failed++
+		default:
+			n.Canceled++
+		}
+	})
+}
+
+// deliveryRow is what the writer needs to know of a delivery to change it.
+type deliveryRow struct {
+	lane
+
+	id       hook.DeliveryID
+	event    hook.EventID
+	state    hook.State
+	attempts int64
+	manual   bool
+	next     int64
+}
+
+// delivery reads a delivery's row; nil when it has none.
+func (b *batch) delivery(ctx context.Context, id hook.DeliveryID) (*deliveryRow, error) {
+	var found *deliveryRow
+	err := b.w.sql.readDelivery.each(ctx, func(row []driver.Value) error {
+		found = &deliveryRow{
+			lane: lane{hook.ProjectID(asInt(row[0])), hook.ConnectionID(asInt(row[1])), hook.DestinationID(asInt(row[2]))},
+			id:   id, state: hook.State(asInt(row[3])), attempts: asInt(row[4]), manual: asInt(row[5]) != 0,
+			next: asInt(row[6]), event: hook.EventID(asInt(row[7])),
+		}
+		return nil
+	}, int64(id))
+	return found, err
+}
+
+// addAttempt stores the row's newest attempt: the first one in the row itself.
+func (b *batch) addAttempt(ctx context.Context, row *deliveryRow, data []byte) error {
+	var err error
+	if row.attempts == 1 {
+		_, err = b.w.sql.updateFirst.exec(ctx, data, int64(row.id))
+	} else {
+		_, err = b.w.sql.insertAttempt.exec(ctx, int64(row.id), row.attempts, data)
+	}
+	return err
+}
+
+// change is what setState does to a row.
+type change struct {
+	state  hook.State
+	at     time.Time
+	reason string
+	next   driver.Value // for pending
+	manual driver.Value // 1 or NULL
+}
+
+// setState brings a row to another state and ends its lease.
+func (b *batch) setState(ctx context.Context, row *deliveryRow, to change) error {
+	b.move(row.project, row.destination, row.state, to.state)
+	_, err := b.w.sql.updateDelivery.exec(ctx, int64(to.state), row.attempts, sqlstore.Millis(to.at), nullText(to.reason), to.next, to.manual, int64(row.id))
+	return err
+}

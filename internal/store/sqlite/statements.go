@@ -1,0 +1,135 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+)
+
+// statements are all that the writer runs, prepared once. A test asks SQLite for the
+// plan of each.
+type statements struct {
+	begin, commit, rollback *statement
+
+	addSource, addConnection *statement
+
+	insertEvent, repeatEvent           *statement
+	findDedupe, insertDedupe           *statement
+	insertSettled, insertWaiting       *statement
+	readDelivery, readState            *statement
+	updateDelivery, updateFirst        *statement
+	noteAttempts                       *statement
+	insertAttempt                      *statement
+	findDue, lease, renew, findExpired *statement
+	eventsFrom                         *statement
+	findByState, findPendingTo         *statement
+
+	saveMark, saveNumbers, readNumbers, addBacklog *statement
+
+	insertRefusal, boundRefusals, admit *statement
+	touchToken                          *statement
+
+	oldEvents, deleteEvent, deleteRepeat, deleteDelivery, deleteAttempts *statement
+	oldDedupe, oldRefusals, oldNumbers                                   *statement
+	forgetSource, forgetConnection                                       *statement
+	fillProbe, emptyProbe                                                *statement
+}
+
+// texts names each statement's text. Literals such as "state = 1" are part of them
+// because a partial index is only used for the very condition that it is made with.
+func (s *statements) texts() map[**statement]string {
+	return map[**statement]string{
+		&s.begin:    "BEGIN IMMEDIATE",
+		&s.commit:   "COMMIT",
+		&s.rollback: "ROLLBACK",
+
+		&s.addSource:     "INSERT INTO log_source (project, source) VALUES (?, ?) ON CONFLICT DO NOTHING",
+		&s.addConnection: "INSERT INTO log_connection (project, connection, destination) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
+
+		&s.insertEvent: "INSERT INTO event (id, project, source, type, key, targets, request, payload) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+		&s.repeatEvent: "INSERT INTO repeat (event, times) SELECT id, 1 FROM event WHERE id = ? ON CONFLICT (event) DO UPDATE SET times = times + 1",
+
+		&s.findDedupe:   "SELECT event, seen_at FROM dedupe WHERE expires = ? AND hash = ?",
+		&s.insertDedupe: "INSERT INTO dedupe (expires, hash, event, seen_at) VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET event = excluded.event, seen_at = excluded.seen_at",
+
+		&s.insertSettled: "INSERT INTO delivery (id, project, event, connection, destination, state, attempts, created_at, updated_at, reason, next_at, first)" +
+			" VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+		&s.insertWaiting: "INSERT INTO delivery (id, project, event, connection, destination, state, attempts, created_at, updated_at, reason, next_at, lease)" +
+			" VALUES (?, ?, ?, ?, ?, ?, 0, ?, ?, ?, ?, ?)",
+		&s.readDelivery: "SELECT project, connection, destination, state, attempts, manual, next_at, event FROM delivery WHERE id = ?",
+		&s.readState:    "SELECT state FROM delivery WHERE id = ?",
+		&s.updateDelivery: "UPDATE delivery SET state = ?, attempts = ?, updated_at = ?, reason = ?, next_at = ?, manual = ?, owner = NULL, lease = NULL" +
+			" WHERE id = ?",
+		&s.noteAttempts:  "UPDATE delivery SET attempts = ?, updated_at = ? WHERE id = ?",
+		&s.updateFirst:   "UPDATE delivery SET first = ? WHERE id = ?",
+		&s.insertAttempt: "INSERT INTO attempt (delivery, number, data) VALUES (?, ?, ?)",
+		&s.findDue: "SELECT id, project, event, connection, attempts, created_at, manual, reason FROM delivery" +
+			" WHERE destination = ? AND state = 1 AND next_at <= ? ORDER BY next_at, id LIMIT ?",
+		&s.lease:         "UPDATE delivery SET state = 2, owner = ?, lease = ?, next_at = NULL, updated_at = ? WHERE id = ?",
+		&s.renew:         "UPDATE delivery SET lease = ? WHERE id = ? AND state = 2 AND owner = ?",
+		&s.findExpired:   "SELECT id FROM delivery WHERE state = 2 AND lease <= ? ORDER BY lease LIMIT ?",
+		&s.eventsFrom:    "SELECT id, project, targets, request FROM event WHERE id >= ? ORDER BY id LIMIT ?",
+		&s.findByState:   "SELECT id, destination FROM delivery WHERE connection = ? AND state = ? AND id > ? ORDER BY id LIMIT ?",
+		&s.findPendingTo: "SELECT id FROM delivery WHERE destination = ? AND state = 1 ORDER BY next_at LIMIT ?",
+
+		&s.saveMark: "UPDATE meta SET value = ? WHERE key = 'mark'",
+		&s.saveNumbers: "INSERT INTO numbers (project, scope, id, minute, data) VALUES (?, ?, ?, ?, ?)" +
+			" ON CONFLICT DO UPDATE SET data = excluded.data",
+		&s.readNumbers: "SELECT data FROM numbers WHERE project = ? AND scope = ? AND id = ? AND minute = ?",
+		&s.addBacklog: "INSERT INTO backlog (project, destination, state, deliveries) VALUES (?, ?, ?, ?)" +
+			" ON CONFLICT DO UPDATE SET deliveries = deliveries + excluded.deliveries",
+
+		&s.insertRefusal: "INSERT INTO refusal (id, project, source, data, payload) VALUES (?, ?, ?, ?, ?)",
+		&s.boundRefusals: "DELETE FROM refusal WHERE id IN (SELECT id FROM refusal WHERE source = ? ORDER BY id DESC LIMIT 64 OFFSET ?)",
+		&s.admit:         "UPDATE refusal SET admitted = ? WHERE id = ?",
+		&s.touchToken:    "UPDATE token SET last_used_at = ? WHERE id = ? AND (last_used_at IS NULL OR last_used_at < ?)",
+
+		&s.oldEvents:      "SELECT id, targets FROM event WHERE source = ? AND id > ? AND id < ? ORDER BY id LIMIT ?",
+		&s.deleteEvent:    "DELETE FROM event WHERE id = ?",
+		&s.deleteRepeat:   "DELETE FROM repeat WHERE event = ?",
+		&s.deleteDelivery: "DELETE FROM delivery WHERE id = ?",
+		&s.deleteAttempts: "DELETE FROM attempt WHERE delivery = ?",
+		&s.oldDedupe:      "DELETE FROM dedupe WHERE (expires, hash) IN (SELECT expires, hash FROM dedupe WHERE expires <= ? ORDER BY expires, hash LIMIT ?)",
+		&s.oldRefusals:    "DELETE FROM refusal WHERE id IN (SELECT id FROM refusal WHERE source = ? AND id < ? ORDER BY id LIMIT ?)",
+		&s.oldNumbers: "DELETE FROM numbers WHERE (project, scope, id, minute) IN (SELECT project, scope, id, minute FROM numbers" +
+			" WHERE project = ? AND scope = ? AND id = ? AND minute < ? ORDER BY minute LIMIT ?)",
+		&s.forgetSource: "DELETE FROM log_source WHERE project = ?1 AND source = ?2 AND NOT EXISTS (SELECT 1 FROM source WHERE id = ?2)" +
+			" AND NOT EXISTS (SELECT 1 FROM event WHERE source = ?2) AND NOT EXISTS (SELECT 1 FROM refusal WHERE source = ?2)",
+		&s.forgetConnection: "DELETE FROM log_connection WHERE project = ?1 AND connection = ?2 AND destination = ?3" +
+			" AND NOT EXISTS (SELECT 1 FROM connection WHERE id = ?2) AND NOT EXISTS (SELECT 1 FROM delivery WHERE connection = ?2)",
+		&s.fillProbe:  "INSERT INTO meta (key, value) VALUES ('probe', zeroblob(16384))",
+		&s.emptyProbe: "DELETE FROM meta WHERE key = 'probe'",
+	}
+}
+
+// prepareAll prepares every statement on the writer's connection.
+func prepareAll(ctx context.Context, conn driver.Conn) (*statements, error) {
+	all := &statements{}
+	var errs []error
+	for into, text := range all.texts() {
+		s, err := prepare(ctx, conn, text)
+		*into = s
+		errs = append(errs, err)
+		if s == nil {
+			continue
+		}
+		_, execs := s.stmt.(driver.StmtExecContext)
+		_, queries := s.stmt.(driver.StmtQueryContext)
+		if !execs || !queries {
+			errs = append(errs, fmt.Errorf("the SQLite driver takes no context for %q", text))
+		}
+	}
+	return all, errors.Join(errs...)
+}
+
+// close finalizes the statements, without which the connection would not close.
+func (s *statements) close() error {
+	var errs []error
+	for into := range s.texts() {
+		if *into != nil {
+			errs = append(errs, (*into).stmt.Close())
+		}
+	}
+	return errors.Join(errs...)
+}
