@@ -6,6 +6,7 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"maps"
 	"net/netip"
 	"net/url"
 	"slices"
@@ -179,10 +180,13 @@ func TestEverySampleIsRefusedWhenChanged(t *testing.T) {
 		}
 		v := compileSample(t, p)
 		if v.CoversBody() {
-			for i := range p.Sample.Body {
+			const flips = 64
+			for i := 0; i < len(p.Sample.Body); i += 1 + len(p.Sample.Body)/flips {
 				req := sampleRequest(t, p)
 				req.Body[i] ^= 0x20
-				refusal(t, v, req)
+				if !sameForm(req, p.Sample.Body) {
+					refusal(t, v, req)
+				}
 			}
 			longer := sampleRequest(t, p)
 			longer.Body = append(longer.Body, 'x')
@@ -193,6 +197,16 @@ func TestEverySampleIsRefusedWhenChanged(t *testing.T) {
 		bare.Certificates, bare.Query, bare.Body = nil, "", []byte("{}")
 		refusal(t, v, bare)
 	})
+}
+
+// sameForm reports whether a changed form body still says the same: %2b is %2B.
+func sameForm(req *signature.Request, original string) bool {
+	if req.Headers.Get("Content-Type") != "application/x-www-form-urlencoded" {
+		return false
+	}
+	before, errBefore := url.ParseQuery(original)
+	after, errAfter := url.ParseQuery(string(req.Body))
+	return errBefore == nil && errAfter == nil && maps.EqualFunc(before, after, slices.Equal[[]string])
 }
 
 func TestEverySampleIsRefusedWithAnotherSecret(t *testing.T) {

@@ -20,7 +20,8 @@ type snsCheck struct {
 
 func (c *compiler) sns(p *problems) node {
 	topics := strings.FieldsFunc(c.setting("topicArn", p), isListSeparator)
-	return node{check: &snsCheck{topics: topics, keys: c.fetcher(p)}, coversBody: true, headers: []string{"x-amz-sns-message-type"}}
+	// Not every field is signed: the address to unsubscribe is not, for one.
+	return node{check: &snsCheck{topics: topics, keys: c.fetcher(p)}, headers: []string{"x-amz-sns-message-type"}}
 }
 
 // snsHosts are where AWS keeps its signing certificates and confirms subscriptions.
