@@ -1,6 +1,7 @@
 package interop_test
 
 import (
+	"cmp"
 	"context"
 	"strings"
 	"testing"
@@ -16,7 +17,7 @@ func TestInbound(t *testing.T) {
 	t.Parallel()
 	for _, s := range schemes(t) {
 		s.defaults()
-		t.Run(s.provider, func(t *testing.T) {
+		t.Run(cmp.Or(s.name, s.provider), func(t *testing.T) {
 			t.Parallel()
 			now := time.Now()
 			genuine := s.request(now)
@@ -80,7 +81,7 @@ func (s *scheme) accepted(t *testing.T, p probe, now time.Time) {
 			t.Errorf("%s: %s refuses: %v", p.what, name, err)
 		}
 	}
-	verdict, err := s.verify(t, p, now)
+	verdict, err := s.ask(t, p, now)
 	if err != nil || !verdict.Verified {
 		t.Errorf("%s: Malote refuses: %v", p.what, err)
 	}
@@ -94,15 +95,15 @@ func (s *scheme) refused(t *testing.T, p probe, now time.Time) {
 			t.Errorf("%s: %s accepts", p.what, name)
 		}
 	}
-	if verdict, err := s.verify(t, p, now); err == nil || verdict.Verified {
+	if verdict, err := s.ask(t, p, now); err == nil || verdict.Verified {
 		t.Errorf("%s: Malote accepts", p.what)
 	}
 }
 
-// verify asks Malote.
-func (s *scheme) verify(t *testing.T, p probe, now time.Time) (hook.Verdict, error) {
+// ask asks Malote.
+func (s *scheme) ask(t *testing.T, p probe, now time.Time) (hook.Verdict, error) {
 	t.Helper()
-	spec := &hook.SourceSpec{Provider: s.provider, Secret: hook.Secret(p.ours), Settings: s.settings}
+	spec := &hook.SourceSpec{Provider: s.provider, Verify: s.verify, Secret: hook.Secret(p.ours), Settings: s.settings}
 	return verifier(t, spec, s.keys).Verify(context.Background(), p.request.ours(now))
 }
 

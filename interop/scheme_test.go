@@ -33,11 +33,15 @@ import (
 	svix "github.com/svix/svix-webhooks/go"
 	twilio "github.com/twilio/twilio-go/client"
 	workos "github.com/workos/workos-go/v4/pkg/webhooks"
+
+	"malote.dev/malote/internal/hook"
 )
 
 // scheme is one way of signing that somebody else's library verifies.
 type scheme struct {
+	name      string            // of the test; default: the profile
 	provider  string            // profile
+	verify    *hook.Verify      // the rule, where there is no profile
 	settings  map[string]string // of the source
 	secret    string            // of the source
 	foreign   string            // what the libraries take for it; default: the same
@@ -243,6 +247,7 @@ func schemes(t *testing.T) []scheme {
 	all = append(all, publicKeySchemes(t)...)
 	all = append(all, forgeSchemes()...)
 	all = append(all, snsSchemes(t)...)
+	all = append(all, googleScheme(t))
 	return append(all, mailgunScheme())
 }
 
