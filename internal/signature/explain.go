@@ -131,7 +131,8 @@ func (e *explainer) search() {
 	case !e.rule.CoversBody():
 		e.say("Neither a different spelling of the secret nor another encoding fits: the secret is most likely another one than the sender's.")
 	default:
-		e.say("No usual variation of body, secret or encoding fits: either the secret is another one than the sender's, or the body was changed on the way in a way that cannot be guessed.")
+		e.say("No usual variation of body, secret or encoding fits: either the secret is another one than the sender's, " +
+			"or the body was changed on the way in a way that cannot be guessed.")
 	}
 }
 

@@ -12,7 +12,8 @@ import (
 	"malote.dev/malote/internal/signature/rule"
 )
 
-const proxyChanges = "something between the sender and this server changes the body (a proxy, a gateway, a framework), and it has to pass the bytes on as they are"
+const proxyChanges = "something between the sender and this server changes the body (a proxy, a gateway, a framework), " +
+	"and it has to pass the bytes on as they are"
 
 // bodyVariants are bodies that the sender may have signed before somebody changed them.
 func (e *explainer) bodyVariants() []hypothesis {
@@ -93,7 +94,7 @@ func decoded(body []byte) []spelling {
 	var sorted bytes.Buffer
 	encoder := json.NewEncoder(&sorted)
 	encoder.SetEscapeHTML(false)
-	if encoder.Encode(value) != nil {
+	if err := encoder.Encode(value); err != nil {
 		return nil
 	}
 	plain := bytes.TrimSuffix(sorted.Bytes(), []byte("\n"))
@@ -144,25 +145,34 @@ func escapeNonASCII(compact []byte) []byte {
 	return out
 }
 
-// secretVariants are the ways in which a secret is copied wrongly.
-func (e *explainer) secretVariants() []hypothesis {
-	changes := []struct {
-		meaning string
-		change  func(string) string
-	}{
-		{"The signature fits the secret without the white space around it: paste it again without spaces and line ends.", strings.TrimSpace},
-		{"The signature fits the secret with a line end after it: the sender's secret was saved with one (by echo without -n, for example).", func(s string) string { return s + "\n" }},
-		{"The signature fits the secret without the quotes around it.", func(s string) string { return strings.Trim(s, `"'`) }},
-		{"The signature fits the secret without the prefix whsec_: the sender uses what follows it.", func(s string) string { return strings.TrimPrefix(s, "whsec_") }},
-		{"The signature fits the secret with the prefix whsec_: the sender uses it whole.", func(s string) string { return "whsec_" + strings.TrimPrefix(s, "whsec_") }},
-		{"The signature fits the secret in lower case.", strings.ToLower},
-		{"The signature fits the secret in upper case.", strings.ToUpper},
-		{"The signature fits the secret with its HTML escapes decoded.", html.UnescapeString},
-		{"The token fits the secret after Bearer: the sender puts it before the token.", func(s string) string { return "Bearer " + s }},
-		{"The token fits the secret without Bearer before it: leave that out of the secret.", func(s string) string { return strings.TrimPrefix(s, "Bearer ") }},
+// secretChange is a way in which a secret is copied wrongly.
+type secretChange struct {
+	fits   string // completes "The signature fits the secret …"
+	change func(string) string
+}
+
+func secretChanges() []secretChange {
+	bare := func(s string) string { return strings.TrimPrefix(s, "whsec_") }
+	return []secretChange{
+		{"without the white space around it: paste it again without spaces and line ends", strings.TrimSpace},
+		{
+			"with a line end after it: the sender's secret was saved with one (by echo without -n, for example)",
+			func(s string) string { return s + "\n" },
+		},
+		{"without the quotes around it", func(s string) string { return strings.Trim(s, `"'`) }},
+		{"without the prefix whsec_: the sender uses what follows it", bare},
+		{"with the prefix whsec_: the sender uses it whole", func(s string) string { return "whsec_" + bare(s) }},
+		{"in lower case", strings.ToLower},
+		{"in upper case", strings.ToUpper},
+		{"with its HTML escapes decoded", html.UnescapeString},
+		{"after the word Bearer: the sender puts it before the token", func(s string) string { return "Bearer " + s }},
+		{"without the word Bearer before it: leave that out of the secret", func(s string) string { return strings.TrimPrefix(s, "Bearer ") }},
 	}
+}
+
+func (e *explainer) secretVariants() []hypothesis {
 	var out []hypothesis
-	for _, one := range changes {
+	for _, one := range secretChanges() {
 		secrets := make([]rule.Secret, 0, len(e.secrets))
 		changed := false
 		for _, secret := range e.secrets {
@@ -171,7 +181,7 @@ func (e *explainer) secretVariants() []hypothesis {
 			secrets = append(secrets, rule.Secret{Value: hook.Secret(text), Path: secret.Path})
 		}
 		if changed {
-			out = append(out, hypothesis{meaning: one.meaning, secrets: secrets})
+			out = append(out, hypothesis{meaning: "The signature fits the secret " + one.fits + ".", secrets: secrets})
 		}
 	}
 	return out
@@ -183,46 +193,73 @@ func (e *explainer) ruleVariants() []hypothesis {
 	add := func(meaning string, change func(*hook.Verify)) {
 		out = append(out, hypothesis{meaning: meaning, verify: mapLeaves(&e.verify, change)})
 	}
-	for _, encoding := range []rule.Encoding{rule.Hex, rule.Base64, rule.Base64URL} {
-		add("The signature fits when it is read as "+string(encoding)+": set the encoding to "+string(encoding)+".", func(v *hook.Verify) {
-			if s := signatureOf(v); s != nil {
-				s.Encoding = []string{string(encoding)}
-			}
-		})
+	for _, encoding := range []string{string(rule.Hex), string(rule.Base64), string(rule.Base64URL)} {
+		add("The signature fits when it is read as "+encoding+": set the encoding to "+encoding+".", setEncoding(encoding))
 	}
 	for _, prefix := range []string{"sha256=", "sha1=", "sha512=", "v0=", "v1=", ""} {
-		add("The signature fits when "+quotedPrefix(prefix)+" is expected before it: set the prefix so.", func(v *hook.Verify) {
-			if s := signatureOf(v); s != nil && s.List == nil {
-				s.Prefix = prefix
-			}
-		})
+		add("The signature fits when "+quotedPrefix(prefix)+" is expected before it: set the prefix so.", setPrefix(prefix))
 	}
 	for _, hash := range []string{"sha256", "sha1", "sha384", "sha512", "md5"} {
-		add("The signature fits with the hash "+hash+": set the hash to "+hash+".", func(v *hook.Verify) {
-			if v.HMAC != nil && len(v.HMAC.Hashes) == 0 && v.HMAC.Hash != rule.HashPlain {
-				v.HMAC.Hash = hash
-			}
-		})
+		add("The signature fits with the hash "+hash+": set the hash to "+hash+".", setHash(hash))
 	}
 	for _, form := range rule.KeyForms() {
-		add("The signature fits when the key is made from the secret as "+form+": set the key to "+form+".", func(v *hook.Verify) {
-			switch {
-			case v.HMAC != nil:
-				v.HMAC.Key = form
-			case v.Standard != nil && form == rule.KeyText:
-				v.Standard.Key = form
-			}
-		})
+		add("The signature fits when the key is made from the secret as "+form+": set the key to "+form+".", setKey(form))
 	}
-	for _, content := range []string{"{body}", "{timestamp}.{body}", "{timestamp}{body}", "{timestamp}:{body}", "v0:{timestamp}:{body}", "{url}{body}", "{body}{url}", "{body}.{timestamp}"} {
-		add("The signature fits when what is signed is "+content+": set the content so.", func(v *hook.Verify) {
-			s := signatureOf(v)
-			if s != nil && (!strings.Contains(content, "{timestamp}") || s.Timestamp != nil || s.List != nil && s.List.Timestamp != "") {
-				s.Content = content
-			}
-		})
+	for _, content := range []string{
+		"{body}", "{timestamp}.{body}", "{timestamp}{body}", "{timestamp}:{body}", "v0:{timestamp}:{body}",
+		"{url}{body}", "{body}{url}", "{body}.{timestamp}",
+	} {
+		add("The signature fits when what is signed is "+content+": set the content so.", setContent(content))
 	}
 	return out
+}
+
+func setEncoding(encoding string) func(*hook.Verify) {
+	return func(v *hook.Verify) {
+		if s := signatureOf(v); s != nil {
+			s.Encoding = []string{encoding}
+		}
+	}
+}
+
+func setPrefix(prefix string) func(*hook.Verify) {
+	return func(v *hook.Verify) {
+		if s := signatureOf(v); s != nil && s.List == nil {
+			s.Prefix = prefix
+		}
+	}
+}
+
+func setHash(hash string) func(*hook.Verify) {
+	return func(v *hook.Verify) {
+		if v.HMAC != nil && len(v.HMAC.Hashes) == 0 && v.HMAC.Hash != rule.HashPlain {
+			v.HMAC.Hash = hash
+		}
+	}
+}
+
+func setKey(form string) func(*hook.Verify) {
+	return func(v *hook.Verify) {
+		switch {
+		case v.HMAC != nil:
+			v.HMAC.Key = form
+		case v.Standard != nil && form == rule.KeyText:
+			v.Standard.Key = form
+		}
+	}
+}
+
+func setContent(content string) func(*hook.Verify) {
+	return func(v *hook.Verify) {
+		s := signatureOf(v)
+		if s == nil {
+			return
+		}
+		timed := s.Timestamp != nil || s.List != nil && s.List.Timestamp != ""
+		if timed || !strings.Contains(content, "{timestamp}") {
+			s.Content = content
+		}
+	}
 }
 
 func quotedPrefix(prefix string) string {
@@ -265,7 +302,10 @@ func (e *explainer) addressVariants() []hypothesis {
 		}
 		req := *e.req
 		req.URL = form
-		out = append(out, hypothesis{req: &req, meaning: "The signature fits the address " + form + ": set the setting url to the address exactly as it is registered at the sender."})
+		out = append(out, hypothesis{
+			req:     &req,
+			meaning: "The signature fits the address " + form + ": set the setting url to the address exactly as it is registered at the sender.",
+		})
 	}
 	return out
 }

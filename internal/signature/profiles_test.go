@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -19,9 +20,11 @@ import (
 	"malote.dev/malote/internal/signature/profiles"
 )
 
+var builtIn = sync.OnceValues(func() (*signature.Gallery, error) { return signature.NewGallery() })
+
 func gallery(tb testing.TB) *signature.Gallery {
 	tb.Helper()
-	g, err := signature.NewGallery()
+	g, err := builtIn()
 	if err != nil {
 		tb.Fatal(err)
 	}
@@ -103,6 +106,7 @@ func compileSample(tb testing.TB, p *signature.Profile) *signature.Verifier {
 
 func TestEveryProfileHasWhatPeopleNeed(t *testing.T) {
 	eachProfile(t, func(t *testing.T, p *signature.Profile) {
+		t.Helper()
 		if p.Sample == nil {
 			t.Fatal("there is no sample")
 		}
@@ -146,6 +150,7 @@ func profileTexts(p *signature.Profile) []profiles.Text {
 
 func TestEverySampleVerifies(t *testing.T) {
 	eachProfile(t, func(t *testing.T, p *signature.Profile) {
+		t.Helper()
 		verdict, err := compileSample(t, p).Verify(t.Context(), sampleRequest(t, p))
 		if err != nil {
 			t.Fatal(err)
@@ -175,6 +180,7 @@ func refusal(tb testing.TB, v *signature.Verifier, req *signature.Request) *sign
 
 func TestEverySampleIsRefusedWhenChanged(t *testing.T) {
 	eachProfile(t, func(t *testing.T, p *signature.Profile) {
+		t.Helper()
 		if p.Verify.None {
 			t.Skip("nothing is checked")
 		}
@@ -211,6 +217,7 @@ func sameForm(req *signature.Request, original string) bool {
 
 func TestEverySampleIsRefusedWithAnotherSecret(t *testing.T) {
 	eachProfile(t, func(t *testing.T, p *signature.Profile) {
+		t.Helper()
 		if p.Sample.Secret == "" {
 			t.Skip("there is no secret")
 		}
@@ -254,6 +261,7 @@ func otherSecret(tb testing.TB, secret string) string {
 
 func TestEverySampleWithATimeIsRefusedAtAnother(t *testing.T) {
 	eachProfile(t, func(t *testing.T, p *signature.Profile) {
+		t.Helper()
 		if !hasTime(&p.Verify) {
 			t.Skip("no time is signed")
 		}
@@ -290,6 +298,7 @@ func timed(s *hook.SignatureRule) bool {
 
 func TestSamplesSayTypeAndID(t *testing.T) {
 	eachProfile(t, func(t *testing.T, p *signature.Profile) {
+		t.Helper()
 		if text := fieldText(t, p.Type, sampleRequest(t, p)); p.Sample.Type != "" && text != p.Sample.Type {
 			t.Errorf("type: %q, the sample says %q", text, p.Sample.Type)
 		}

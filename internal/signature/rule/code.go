@@ -99,7 +99,7 @@ func uniqueObject(body []byte) (map[string]json.RawMessage, error) {
 		if err != nil {
 			return nil, err
 		}
-		name, _ := token.(string) //nolint:errcheck // in an object every name is a text
+		name, _ := token.(string)
 		var value json.RawMessage
 		if err := decoder.Decode(&value); err != nil {
 			return nil, err

@@ -52,7 +52,8 @@ func (t *twilioCheck) verify(_ context.Context, req *Request) (hook.Verdict, err
 			}
 		}
 	}
-	return hook.Verdict{}, refusef(BadSignature, "The signature in X-Twilio-Signature does not fit the request: the token or the registered address is another one.")
+	return hook.Verdict{}, refusef(BadSignature,
+		"The signature in X-Twilio-Signature does not fit the request: the token or the registered address is another one.")
 }
 
 // twilioSuffixes returns what follows the address in the signed text: more than one, since

@@ -22,7 +22,7 @@ const (
 
 // decode appends the bytes of text to dst. It does not allocate when dst has room.
 func (e Encoding) decode(dst []byte, text string) ([]byte, bool) {
-	if len(text) == 0 || len(text) > maxSignature {
+	if text == "" || len(text) > maxSignature {
 		return dst, false
 	}
 	var source [maxSignature]byte

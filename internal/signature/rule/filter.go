@@ -105,7 +105,7 @@ func quoteJSON(value []byte) []byte {
 	var out bytes.Buffer
 	encoder := json.NewEncoder(&out)
 	encoder.SetEscapeHTML(false)
-	if encoder.Encode(string(value)) != nil {
+	if err := encoder.Encode(string(value)); err != nil {
 		return []byte(`""`)
 	}
 	return bytes.TrimSuffix(out.Bytes(), []byte("\n"))

@@ -191,7 +191,7 @@ func (h *hmacCheck) cutHash(at *found) (string, *Refusal) {
 
 // try says whether one of the values fits the key, and whether any could be read.
 func (h *hmacCheck) try(key *macKey, req *Request, at *found) (fits, readable bool) {
-	state, _ := key.pool.Get().(*macState) //nolint:errcheck // the pool holds nothing else
+	state, _ := key.pool.Get().(*macState)
 	defer key.pool.Put(state)
 	state.env = Env{Request: req, Settings: h.settings, Timestamp: at.timestamp, Secret: key.text}
 	state.mac.Reset()

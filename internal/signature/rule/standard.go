@@ -102,11 +102,12 @@ func (s *standardCheck) verify(_ context.Context, req *Request) (hook.Verdict, e
 
 // match returns the index of the secret that fits one of the signatures.
 func (s *standardCheck) match(req *Request, values *standardNames) (int, *Refusal) {
-	readable, tried := false, 0
+	readable, left := false, maxValues
 	for one := range strings.FieldsSeq(values.signature) {
-		if tried++; tried > maxValues {
+		if left == 0 {
 			break
 		}
+		left--
 		version, text, ok := strings.Cut(one, ",")
 		if !ok {
 			continue
@@ -140,7 +141,7 @@ func (s *standardCheck) matchMAC(req *Request, values *standardNames, text strin
 }
 
 func (k *macKey) matchStandard(req *Request, values *standardNames, text string) bool {
-	state, _ := k.pool.Get().(*macState) //nolint:errcheck // the pool holds nothing else
+	state, _ := k.pool.Get().(*macState)
 	defer k.pool.Put(state)
 	state.scratch = appendSigned(state.scratch[:0], values)
 	state.mac.Reset()

@@ -2,6 +2,8 @@ package rule
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 )
 
@@ -86,57 +88,71 @@ type templateParser struct {
 	purpose Purpose
 }
 
+// partList gathers parts, and literal text between them.
+type partList struct {
+	parts   []part
+	literal strings.Builder
+}
+
+func (l *partList) add(one part) { l.parts = append(l.all(), one) }
+
+func (l *partList) all() []part {
+	if l.literal.Len() > 0 {
+		l.parts = append(l.parts, part{kind: partLiteral, literal: l.literal.String()})
+		l.literal.Reset()
+	}
+	return l.parts
+}
+
+// isBracket says whether the character bounds an optional section.
+func (p *templateParser) isBracket(c byte) bool {
+	return p.purpose == ForContent && (c == '[' || c == ']')
+}
+
 // parse reads up to the end, or up to "]" in an optional section.
 func (p *templateParser) parse(inside bool) ([]part, error) {
-	var (
-		parts   []part
-		literal strings.Builder
-	)
-	flush := func() {
-		if literal.Len() > 0 {
-			parts = append(parts, part{kind: partLiteral, literal: literal.String()})
-			literal.Reset()
-		}
-	}
-	brackets := p.purpose == ForContent
+	var out partList
 	for p.at < len(p.text) {
 		c := p.text[p.at]
-		double := p.at+1 < len(p.text) && p.text[p.at+1] == c
+		doubled := p.at+1 < len(p.text) && p.text[p.at+1] == c
 		switch {
-		case double && (c == '{' || brackets && (c == '[' || c == ']')):
-			literal.WriteByte(c)
+		case doubled && (c == '{' || p.isBracket(c)):
+			out.literal.WriteByte(c)
 			p.at += 2
 		case c == '{':
-			flush()
 			one, err := p.placeholder()
 			if err != nil {
 				return nil, err
 			}
-			parts = append(parts, one)
-		case brackets && c == '[' && !inside:
-			flush()
+			out.add(one)
+		case inside && p.isBracket(c) && c == ']':
 			p.at++
-			section, err := p.parse(true)
+			return out.all(), nil
+		case p.isBracket(c):
+			section, err := p.section(inside)
 			if err != nil {
 				return nil, err
 			}
-			parts = append(parts, part{kind: partOptional, optional: section})
-		case brackets && c == ']' && inside:
-			flush()
-			p.at++
-			return parts, nil
-		case brackets && (c == '[' || c == ']'):
-			return nil, fmt.Errorf("a %q at position %d has no counterpart: write it twice for the character itself", c, p.at+1)
+			out.add(section)
 		default:
-			literal.WriteByte(c)
+			out.literal.WriteByte(c)
 			p.at++
 		}
 	}
 	if inside {
 		return nil, fmt.Errorf("an optional section is not closed: a %q is missing", "]")
 	}
-	flush()
-	return parts, nil
+	return out.all(), nil
+}
+
+// section reads an optional section; they do not nest.
+func (p *templateParser) section(inside bool) (part, error) {
+	if p.text[p.at] == ']' || inside {
+		return part{}, fmt.Errorf("a %q at position %d has no counterpart: write it twice for the character itself", p.text[p.at], p.at+1)
+	}
+	p.at++
+	parts, err := p.parse(true)
+	return part{kind: partOptional, optional: parts}, err
 }
 
 func (p *templateParser) placeholder() (part, error) {
@@ -175,7 +191,8 @@ func (p *templateParser) named(name string) (part, error) {
 	kind, known := plainParts()[name]
 	switch {
 	case !known:
-		return part{}, fmt.Errorf("{%s} is not known: there are {body}, {body.sorted}, {method}, {url}, {host}, {path}, {query}, {timestamp}, {crc32}, {secret}, {header:…}, {query:…}, {field:…}, {setting:…}", name)
+		return part{}, fmt.Errorf("{%s} is not known: there are {%s}, {header:…}, {query:…}, {field:…} and {setting:…}",
+			name, strings.Join(slices.Sorted(maps.Keys(plainParts())), "}, {"))
 	case kind == partTimestamp && p.purpose != ForContent:
 		return part{}, fmt.Errorf("{timestamp} is only known in the signed content")
 	case kind == partSecret && p.purpose == ForReply:
