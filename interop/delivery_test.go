@@ -111,3 +111,26 @@ func TestDeliveriesAreCloudEvents(t *testing.T) {
 		}
 	}
 }
+
+// TestCloudEventsArrive has the npm library encode events that a source of Malote's reads.
+func TestCloudEventsArrive(t *testing.T) {
+	t.Parallel()
+	n := needNode(t)
+	compiled := verifier(t, &hook.SourceSpec{Provider: "cloudevents", Secret: secret}, nil)
+	for _, mode := range []string{"binary", "structured"} {
+		answer := n.ask(&question{Library: "cloudevents", Op: "sign", MessageID: "evt_1042", Mode: mode, Body: []byte(order)})
+		if !answer.OK {
+			t.Fatalf("%s: %s", mode, answer.Error)
+		}
+		r := newRequest(address, answer.Headers[""])
+		delete(answer.Headers, "")
+		for name, value := range answer.Headers {
+			r.header.Set(name, value)
+		}
+		r.header.Set("Authorization", "Bearer "+secret)
+		got := receive(t, compiled, r, time.Now())
+		if got.kind != "order.paid" || got.id != "/loja evt_1042" {
+			t.Errorf("%s: read %+v", mode, got)
+		}
+	}
+}

@@ -103,7 +103,7 @@ func (s *scheme) refused(t *testing.T, p probe, now time.Time) {
 // ask asks Malote.
 func (s *scheme) ask(t *testing.T, p probe, now time.Time) (hook.Verdict, error) {
 	t.Helper()
-	spec := &hook.SourceSpec{Provider: s.provider, Verify: s.verify, Secret: hook.Secret(p.ours), Settings: s.settings}
+	spec := &hook.SourceSpec{Provider: s.provider, Secret: hook.Secret(p.ours), Settings: s.settings}
 	return verifier(t, spec, s.keys).Verify(context.Background(), p.request.ours(now))
 }
 

@@ -116,7 +116,7 @@ func TestForgePayloads(t *testing.T) {
 		}, "repository.full_name"},
 		{"gitlab", "gitlab", 39, func(r *request, delivery string) {
 			r.header.Set("X-Gitlab-Event", "push")
-			r.header.Set("X-Gitlab-Event-UUID", delivery)
+			r.header.Set("Idempotency-Key", delivery)
 			r.header.Set("X-Gitlab-Token", secret)
 		}, "project.path_with_namespace"},
 		{"bitbucket", "bitbucket", 18, func(r *request, delivery string) {

@@ -9,8 +9,6 @@ import (
 	"math/big"
 	"testing"
 	"time"
-
-	"malote.dev/malote/internal/hook"
 )
 
 const googleKeys = "https://www.googleapis.com/oauth2/v3/certs"
@@ -35,11 +33,8 @@ func googleScheme(t *testing.T) scheme {
 		t.Fatal(err)
 	}
 	return scheme{
-		name: "google", keys: keys{googleKeys: string(set)}, foreign: string(certificates), bodyFree: true, header: "Authorization",
-		verify: &hook.Verify{JWT: &hook.JWTRule{
-			JWKS: googleKeys, Issuer: "https://accounts.google.com", Audience: address,
-			Claims: map[string]string{"email": "push@loja.iam.gserviceaccount.com"},
-		}},
+		provider: "google-pubsub", keys: keys{googleKeys: string(set)}, foreign: string(certificates), bodyFree: true,
+		settings: map[string]string{"audience": address, "email": "push@loja.iam.gserviceaccount.com"}, header: "Authorization",
 		sign: func(r *request, now time.Time) {
 			claims, err := json.Marshal(map[string]any{
 				"iss": "https://accounts.google.com", "aud": address, "sub": "1042", "email": "push@loja.iam.gserviceaccount.com",

@@ -58,7 +58,7 @@ func snsSchemes(t *testing.T) []scheme {
 	}
 	build := func(version string) scheme {
 		return scheme{
-			provider: "sns", keys: keys{snsCertURL: snsPEM()}, foreign: "unused",
+			provider: "aws-sns", settings: map[string]string{"topicArn": "arn:aws:sns:sa-east-1:123456789012:pedidos"}, keys: keys{snsCertURL: snsPEM()}, foreign: "unused",
 			sign: func(r *request, now time.Time) {
 				message := map[string]string{
 					"Type": "Notification", "MessageId": "22b80b92-fdea-4c2c-8f9d-bdfb0c7bf324", "Subject": "Pedido 1042",

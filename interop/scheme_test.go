@@ -33,15 +33,12 @@ import (
 	svix "github.com/svix/svix-webhooks/go"
 	twilio "github.com/twilio/twilio-go/client"
 	workos "github.com/workos/workos-go/v4/pkg/webhooks"
-
-	"malote.dev/malote/internal/hook"
 )
 
 // scheme is one way of signing that somebody else's library verifies.
 type scheme struct {
 	name      string            // of the test; default: the profile
 	provider  string            // profile
-	verify    *hook.Verify      // the rule, where there is no profile
 	settings  map[string]string // of the source
 	secret    string            // of the source
 	foreign   string            // what the libraries take for it; default: the same
@@ -355,7 +352,7 @@ func adyenSchemes(t *testing.T) []scheme {
 	return []scheme{
 		{provider: "adyen", secret: key, other: wrong, body: payment, sign: func(*request, time.Time) {}, libraries: libraries},
 		{
-			provider: "adyen-platforms", secret: key, other: wrong, header: "HmacSignature", libraries: libraries,
+			name: "adyen platforms", provider: "adyen", secret: key, other: wrong, header: "HmacSignature", libraries: libraries,
 			sign: func(r *request, _ time.Time) { r.header.Set("HmacSignature", base(string(r.body))) },
 		},
 	}
