@@ -35,7 +35,7 @@ type Message struct {
 type Answer struct {
 	Method  string       // of the request; "" where the protocol has none
 	URL     string       // that was asked, without credentials
-	Sent    hook.Headers // of the request; the Sender masks credentials in it
+	Sent    hook.Headers // of the request; the driver has masked its credentials (see Mask)
 	Status  int          // in the sense of HTTP; 0 where no answer came or the protocol has none
 	Headers hook.Headers // of the answer
 	Body    []byte       // the beginning of the answer, up to hook.MaxKeptResponse bytes

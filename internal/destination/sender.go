@@ -16,7 +16,6 @@ import (
 type Options struct {
 	Name    string        // of the destination, for the words of errors
 	Timeout time.Duration // for a whole attempt; 0: hook.DefaultTimeout; at most hook.MaxTimeout
-	Secret  []string      // names of request headers that hold credentials, besides the usual ones
 	Logger  *slog.Logger  // nil: slog.Default
 }
 
@@ -25,7 +24,6 @@ type Sender struct {
 	driver  Driver
 	name    string
 	timeout time.Duration
-	secret  []string
 	logger  *slog.Logger
 }
 
@@ -38,12 +36,23 @@ const (
 // masked stands where a credential was.
 const masked = "[secret]"
 
+// Mask returns what is kept of a header's value that is a credential: the scheme of an
+// Authorization value, which helps and is no secret, and nothing else.
+func Mask(value string) string {
+	for _, scheme := range []string{"Bearer", "Basic"} {
+		if len(value) > len(scheme) && value[len(scheme)] == ' ' && strings.EqualFold(value[:len(scheme)], scheme) {
+			return scheme + " " + masked
+		}
+	}
+	return masked
+}
+
 // errTimeout is the cause of a context that ended because the attempt took too long.
 var errTimeout = errors.New("no answer in time")
 
 // NewSender returns a sender over a driver, which it owns from then on.
 func NewSender(driver Driver, options Options) *Sender {
-	sender := &Sender{driver: driver, name: options.Name, timeout: options.Timeout, secret: options.Secret, logger: options.Logger}
+	sender := &Sender{driver: driver, name: options.Name, timeout: options.Timeout, logger: options.Logger}
 	if sender.name == "" {
 		sender.name = "the destination"
 	}
@@ -81,7 +90,7 @@ func (s *Sender) Send(ctx context.Context, message *Message) (*hook.Attempt, hoo
 	attempt := &hook.Attempt{
 		Delivery: message.Delivery, Number: message.Attempt, Manual: message.Manual,
 		StartedAt: started, Duration: hook.Duration(ended.Sub(started)),
-		Method: answer.Method, URL: answer.URL, RequestHeaders: s.mask(answer.Sent),
+		Method: answer.Method, URL: answer.URL, RequestHeaders: maskAll(answer.Sent),
 		ResponseStatus: answer.Status, ResponseHeaders: keptHeaders(answer.Headers),
 		ResponseBody: answer.Body[:min(len(answer.Body), hook.MaxKeptResponse)],
 	}
@@ -139,24 +148,15 @@ func (s *Sender) drive(ctx context.Context, message *Message) (answer *Answer, e
 	return s.driver.Send(ctx, message)
 }
 
-// mask replaces the credentials among the request's headers. It works in place: the
-// list is the driver's gift.
-func (s *Sender) mask(headers hook.Headers) hook.Headers {
+// maskAll replaces what looks like a credential among the request's headers: a person
+// may have set one by hand. It works in place: the list is the driver's gift.
+func maskAll(headers hook.Headers) hook.Headers {
 	for i := range headers {
-		if s.isSecret(headers[i].Name) {
-			headers[i].Value = maskValue(headers[i].Value)
+		if isCredential(headers[i].Name) {
+			headers[i].Value = Mask(headers[i].Value)
 		}
 	}
 	return headers
-}
-
-func (s *Sender) isSecret(name string) bool {
-	for _, secret := range s.secret {
-		if strings.EqualFold(secret, name) {
-			return true
-		}
-	}
-	return isCredential(name)
 }
 
 // isCredential reports whether a header's name says that its value is a credential.
@@ -172,14 +172,6 @@ func isCredential(name string) bool {
 		}
 	}
 	return false
-}
-
-// maskValue keeps the scheme of an Authorization value, which helps and is no secret.
-func maskValue(value string) string {
-	if scheme, rest, ok := strings.Cut(value, " "); ok && rest != "" && (strings.EqualFold(scheme, "bearer") || strings.EqualFold(scheme, "basic")) {
-		return scheme + " " + masked
-	}
-	return masked
 }
 
 // keptHeaders bounds and cleans the headers of an answer: they are somebody else's

@@ -45,7 +45,6 @@ func (c *compiler) auth(d *driver, auth *hook.Auth) {
 		c.header("http.auth.header.name", auth.Header.Name, "")
 		c.secretValue("http.auth.header.value", auth.Header.Value)
 		d.auth = fixedAuth{Name: auth.Header.Name, Value: auth.Header.Value.Reveal()}
-		d.secret = append(d.secret, auth.Header.Name)
 	}
 	if auth.OAuth2 != nil {
 		kinds++

@@ -49,12 +49,8 @@ type driver struct {
 	headers   hook.Headers
 	forward   []string
 	auth      authorizer // nil: none
-	secret    []string   // names of headers with credentials, besides the usual
 	signer    *signature.Signer
 }
-
-// secretHeaders returns the names of headers that hold credentials.
-func (d *driver) secretHeaders() []string { return d.secret }
 
 // Send implements destination.Driver.
 func (d *driver) Send(ctx context.Context, m *destination.Message) (*destination.Answer, error) {
@@ -71,7 +67,7 @@ func (d *driver) Send(ctx context.Context, m *destination.Message) (*destination
 		return answer, &destination.Failure{Outcome: hook.OutcomeConfig, Message: "the delivery cannot be signed: " + err.Error(), Err: err}
 	}
 	if d.auth == nil {
-		return answer, d.exchange(ctx, answer, content.body)
+		return answer, d.exchange(ctx, answer, answer.Sent, content.body)
 	}
 	return answer, d.authorized(ctx, answer, content.body)
 }
@@ -85,8 +81,8 @@ func (d *driver) authorized(ctx context.Context, answer *destination.Answer, bod
 		if err != nil {
 			return err
 		}
-		answer.Sent = append(slices.Clip(plain), header)
-		if err := d.exchange(ctx, answer, body); err != nil {
+		answer.Sent = append(slices.Clip(plain), hook.Header{Name: header.Name, Value: destination.Mask(header.Value)})
+		if err := d.exchange(ctx, answer, append(slices.Clip(plain), header), body); err != nil {
 			return err
 		}
 		if answer.Status != http.StatusUnauthorized || !again || !d.auth.refuted(header) {
@@ -133,9 +129,9 @@ func (d *driver) list(m *destination.Message, content *encoded) (hook.Headers, e
 }
 
 // exchange makes one request and fills the answer from what comes back.
-func (d *driver) exchange(ctx context.Context, answer *destination.Answer, body []byte) error {
+func (d *driver) exchange(ctx context.Context, answer *destination.Answer, headers hook.Headers, body []byte) error {
 	req := (&http.Request{
-		Method: d.method, URL: d.url, Host: d.url.Host, Header: toHeader(answer.Sent),
+		Method: d.method, URL: d.url, Host: d.url.Host, Header: toHeader(headers),
 		Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Body: http.NoBody,
 	}).WithContext(ctx)
 	if len(body) > 0 {

@@ -57,7 +57,6 @@ func (f *Factory) Open(dst *hook.Destination) (*destination.Sender, error) {
 	return destination.NewSender(driver, destination.Options{
 		Name:    dst.Name,
 		Timeout: time.Duration(dst.HTTP.Timeout),
-		Secret:  driver.secretHeaders(),
 		Logger:  f.options.Logger,
 	}), nil
 }
@@ -71,6 +70,10 @@ func (f *Factory) Check(spec *hook.DestinationSpec) error {
 	}
 	return driver.Close()
 }
+
+// Close closes the connections that no request uses. The factory's senders may still
+// send; they connect anew.
+func (f *Factory) Close() { f.client.CloseIdleConnections() }
 
 // compile turns a destination's settings into a driver.
 func (f *Factory) compile(spec *hook.DestinationSpec) (*driver, error) {
