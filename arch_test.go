@@ -75,6 +75,7 @@ var layers = map[string]int{
 // testOnly are the packages that only tests import, and programs around the product.
 var testOnly = []string{
 	"internal/hooktest",
+	"internal/destination/destinationtest",
 	"internal/store/storetest",
 	"internal/store/sqlite/sqlitetest",
 	"internal/e2e",
