@@ -12,7 +12,8 @@ import (
 
 // TestInbound asks, for each scheme, the libraries of others and Malote the same
 // questions about the same requests: both accept the genuine one, and both refuse one
-// whose body, signature, secret or time is not the signed one.
+// whose body, signature or secret is not the signed one. A request that is too old for
+// one of the libraries is too old for Malote.
 func TestInbound(t *testing.T) {
 	t.Parallel()
 	for _, s := range schemes(t) {
@@ -35,6 +36,7 @@ func TestInbound(t *testing.T) {
 				forged.header.Set(s.header, forge(genuine.header.Get(s.header)))
 				s.refused(t, probe{"another signature", s.secret, s.foreign, forged}, now)
 			}
+			s.noLaxer(t, probe{"an old request", s.secret, s.foreign, s.request(now.Add(-2 * time.Hour))}, now)
 		})
 	}
 }
@@ -97,6 +99,19 @@ func (s *scheme) refused(t *testing.T, p probe, now time.Time) {
 	}
 	if verdict, err := s.ask(t, p, now); err == nil || verdict.Verified {
 		t.Errorf("%s: Malote accepts", p.what)
+	}
+}
+
+// noLaxer wants Malote to refuse what any of the libraries refuses.
+func (s *scheme) noLaxer(t *testing.T, p probe, now time.Time) {
+	t.Helper()
+	for name, library := range present(s.libraries) {
+		if library(p.theirs, p.request) == nil {
+			continue
+		}
+		if _, err := s.ask(t, p, now); err == nil {
+			t.Errorf("%s: %s refuses, Malote accepts", p.what, name)
+		}
 	}
 }
 

@@ -222,6 +222,16 @@ func schemes(t *testing.T) []scheme {
 			libraries: map[string]library{"npm hubspot": npm(t, "hubspot")},
 		},
 		{
+			name: "hubspot v1", provider: "hubspot-legacy", header: "X-HubSpot-Signature",
+			sign:      func(r *request, _ time.Time) { signHubSpot(r, "v1", secret+string(r.body)) },
+			libraries: map[string]library{"npm hubspot": npm(t, "hubspot")},
+		},
+		{
+			name: "hubspot v2", provider: "hubspot-legacy", header: "X-HubSpot-Signature",
+			sign:      func(r *request, _ time.Time) { signHubSpot(r, "v2", secret+r.method+r.url+string(r.body)) },
+			libraries: map[string]library{"npm hubspot": npm(t, "hubspot")},
+		},
+		{
 			provider: "mercado-pago", header: "X-Signature", bodyFree: true,
 			url: address + "?data.id=ABC123&type=payment",
 			sign: func(r *request, now time.Time) {
@@ -257,6 +267,13 @@ func signStandard(r *request, prefix string, now time.Time) {
 	r.header.Set(prefix+"id", "msg_1042")
 	r.header.Set(prefix+"timestamp", unix(now))
 	r.header.Set(prefix+"signature", "v1,"+base64.StdEncoding.EncodeToString(mac))
+}
+
+// signHubSpot signs as the versions did that hash without a key.
+func signHubSpot(r *request, version, content string) {
+	digest := sha256.Sum256([]byte(content))
+	r.header.Set("X-HubSpot-Signature-Version", version)
+	r.header.Set("X-HubSpot-Signature", hex.EncodeToString(digest[:]))
 }
 
 func goStandard(secret string, r *request) error {
