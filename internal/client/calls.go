@@ -69,7 +69,7 @@ func (c *Client) Events(ctx context.Context, filter *EventFilter, limit int) ite
 
 // FollowEvents yields the last events, the oldest first, and then new ones until ctx ends.
 func (c *Client) FollowEvents(ctx context.Context, filter *EventFilter, last int) iter.Seq2[hook.Event, error] {
-	return follow[hook.Event](ctx, c, "/event", filter.query(), last)
+	return follow[hook.Event](ctx, c, feed{"/event", filter.query(), "-" + hook.EventID(1).String()}, last)
 }
 
 // Event returns one event.
@@ -96,7 +96,7 @@ func (c *Client) Deliveries(ctx context.Context, filter *DeliveryFilter, limit i
 
 // FollowDeliveries yields the last deliveries, the oldest first, and then new ones until ctx ends.
 func (c *Client) FollowDeliveries(ctx context.Context, filter *DeliveryFilter, last int) iter.Seq2[hook.Delivery, error] {
-	return follow[hook.Delivery](ctx, c, "/delivery", filter.query(), last)
+	return follow[hook.Delivery](ctx, c, feed{"/delivery", filter.query(), "-" + hook.DeliveryID(1).String()}, last)
 }
 
 // Delivery returns one delivery.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/url"
 	"strings"
@@ -73,9 +74,7 @@ func (c *Client) do(ctx context.Context, in *call) (*http.Response, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make a request: %w", err)
 	}
-	for name, values := range in.header {
-		req.Header[name] = values
-	}
+	maps.Copy(req.Header, in.header)
 	req.Header.Set("User-Agent", "malote/"+c.options.Version)
 	if c.options.Token != "" && strings.HasPrefix(in.path, prefix) {
 		req.Header.Set("Authorization", "Bearer "+c.options.Token.Reveal())

@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"iter"
+	"maps"
 	"net/url"
 	"slices"
 	"strconv"
@@ -43,25 +44,30 @@ func list[T any](ctx context.Context, c *Client, path string, query url.Values, 
 
 func clone(query url.Values) url.Values {
 	copied := make(url.Values, len(query)+2) // room for limit and iterator
-	for name, values := range query {
-		copied[name] = values
-	}
+	maps.Copy(copied, query)
 	return copied
 }
 
 // followPause is how long follow waits before it asks again.
 const followPause = time.Second
 
+// feed is a list that can be followed.
+type feed struct {
+	path  string
+	query url.Values
+	start string // iterator that gets the oldest item
+}
+
 // follow yields the newest last items of a list, the oldest first, and then what comes
 // new, until ctx ends.
-func follow[T any](ctx context.Context, c *Client, path string, query url.Values, last int) iter.Seq2[T, error] {
+func follow[T any](ctx context.Context, c *Client, of feed, last int) iter.Seq2[T, error] {
 	return func(yield func(T, error) bool) {
-		query = clone(query)
+		query := clone(of.query)
 		query.Set("limit", strconv.Itoa(max(1, min(last, page.MaxLimit))))
 		show := last > 0
 		for {
 			var got api.List[T]
-			if err := c.get(ctx, path, query, &got); err != nil {
+			if err := c.get(ctx, of.path, query, &got); err != nil {
 				if ctx.Err() == nil {
 					yield(*new(T), err)
 				}
@@ -72,8 +78,11 @@ func follow[T any](ctx context.Context, c *Client, path string, query url.Values
 					return
 				}
 			}
-			if got.PrevIterator != nil {
+			switch {
+			case got.PrevIterator != nil:
 				query.Set("iterator", *got.PrevIterator)
+			case !query.Has("iterator"):
+				query.Set("iterator", of.start)
 			}
 			query.Set("limit", strconv.Itoa(page.MaxLimit))
 			show = true
