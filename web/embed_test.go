@@ -15,7 +15,7 @@ import (
 func get(t *testing.T, path string) *http.Response {
 	t.Helper()
 	recorder := httptest.NewRecorder()
-	web.Handler().ServeHTTP(recorder, httptest.NewRequest(http.MethodGet, path, nil))
+	web.Handler().ServeHTTP(recorder, httptest.NewRequest(http.MethodGet, path, http.NoBody))
 	return recorder.Result()
 }
 

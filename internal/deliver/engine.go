@@ -23,6 +23,8 @@ type Engine struct {
 	jobs    atomic.Int64 // in hand, in all lanes
 	bytes   atomic.Int64 // size of those
 
+	progress atomic.Int64 // when an attempt last ended, or the lanes were last empty; Unix milliseconds
+
 	mu    sync.RWMutex
 	lanes map[hook.DestinationID]*lane
 }
@@ -153,7 +155,9 @@ func (e *Engine) enqueueLocked(l *lane, job *hook.Job, until time.Time) bool {
 	l.queue.push(it)
 	size := it.size()
 	l.bytes += size
-	e.jobs.Add(1)
+	if e.jobs.Add(1) == 1 {
+		e.progress.Store(time.Now().UnixMilli())
+	}
 	e.bytes.Add(size)
 	return true
 }
@@ -245,6 +249,7 @@ func (e *Engine) giveBack(l *lane, it *item) {
 // of the moment once the store knows it.
 func (e *Engine) settle(l *lane, settlement hook.Settlement) {
 	e.metrics.settled(settlement.State)
+	e.progress.Store(time.Now().UnixMilli())
 	id := settlement.Job.Delivery.ID
 	next := settlement.Next
 	pending := settlement.State == hook.StatePending && l != nil

@@ -44,8 +44,8 @@ type Demo struct {
 }
 
 // New opens the ERP's port on loopback and draws fresh secrets.
-func New(logger *slog.Logger) (*Demo, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+func New(ctx context.Context, logger *slog.Logger) (*Demo, error) {
+	listener, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, fmt.Errorf("open a port for the demo's ERP: %w", err)
 	}
@@ -56,7 +56,8 @@ func New(logger *slog.Logger) (*Demo, error) {
 
 // Allow returns the CIDR and port that deliveries must be allowed to reach.
 func (d *Demo) Allow() string {
-	return "127.0.0.1/32:" + strconv.Itoa(d.listener.Addr().(*net.TCPAddr).Port)
+	host, port, _ := net.SplitHostPort(d.listener.Addr().String()) //nolint:errcheck // a listener's own address has this form
+	return host + "/32:" + port
 }
 
 // Lookup answers the variables of Flow, as os.LookupEnv does for other flows.
@@ -77,7 +78,7 @@ func (d *Demo) Lookup(name string) (string, bool) {
 // is done.
 func (d *Demo) Run(ctx context.Context, source string) error {
 	server := &http.Server{Handler: http.HandlerFunc(d.receive), ReadTimeout: 10 * time.Second, ReadHeaderTimeout: 5 * time.Second}
-	stop := context.AfterFunc(ctx, func() { server.Close() })
+	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
 	defer stop()
 	go d.shop(ctx, source)
 	if err := server.Serve(d.listener); ctx.Err() == nil {
@@ -132,7 +133,7 @@ func sendOrder(ctx context.Context, client *http.Client, source, secret string, 
 	if err != nil {
 		return fmt.Errorf("send the order: %w", err)
 	}
-	defer response.Body.Close()
+	defer func() { _ = response.Body.Close() }()
 	_, err = io.Copy(io.Discard, io.LimitReader(response.Body, 1<<16))
 	return err
 }
@@ -163,7 +164,12 @@ func newOrder(number int) order {
 	goods := []struct {
 		sku, title string
 		cents      int
-	}{{"CAFE-500", "Café torrado 500 g", 3490}, {"PAO-MIX", "Cesta de pães", 5200}, {"QUEIJO-MG", "Queijo canastra 1 kg", 8990}, {"GELEIA", "Geleia de jabuticaba", 2750}}
+	}{
+		{"CAFE-500", "Café torrado 500 g", 3490},
+		{"PAO-MIX", "Cesta de pães", 5200},
+		{"QUEIJO-MG", "Queijo canastra 1 kg", 8990},
+		{"GELEIA", "Geleia de jabuticaba", 2750},
+	}
 	who := mathrand.IntN(len(people))
 	placed := order{ID: int64(number) * 7919, OrderNumber: number, CreatedAt: time.Now().Format(time.RFC3339), Currency: "BRL"}
 	placed.Customer.ID, placed.Customer.Name = 500+who, people[who]
@@ -189,17 +195,20 @@ func (d *Demo) receive(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	mac := hmac.New(sha256.New, d.erpKey)
-	fmt.Fprintf(mac, "%s.%s.%s", r.Header.Get("webhook-id"), r.Header.Get("webhook-timestamp"), body)
+	mac.Write([]byte(r.Header.Get("webhook-id") + "." + r.Header.Get("webhook-timestamp") + "."))
+	mac.Write(body)
 	want := "v1," + base64.StdEncoding.EncodeToString(mac.Sum(nil))
-	w.Header().Set("Content-Type", "application/json")
+	answer := func(status int, text string) {
+		w.Header().Set("Content-Type", "application/json")
+		w.WriteHeader(status)
+		_, _ = io.WriteString(w, text) // a caller who is gone needs no answer
+	}
 	switch {
 	case !hmac.Equal([]byte(want), []byte(r.Header.Get("webhook-signature"))):
-		w.WriteHeader(http.StatusUnauthorized)
-		io.WriteString(w, `{"erro":"assinatura inválida"}`)
+		answer(http.StatusUnauthorized, `{"erro":"assinatura inválida"}`)
 	case mathrand.IntN(7) == 0:
-		w.WriteHeader(http.StatusServiceUnavailable)
-		io.WriteString(w, `{"erro":"ERP em fechamento, tente de novo"}`)
+		answer(http.StatusServiceUnavailable, `{"erro":"ERP em fechamento, tente de novo"}`)
 	default:
-		io.WriteString(w, `{"status":"importado"}`)
+		answer(http.StatusOK, `{"status":"importado"}`)
 	}
 }

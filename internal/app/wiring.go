@@ -1,0 +1,89 @@
+package app
+
+import (
+	"context"
+
+	"malote.dev/malote/internal/api"
+	"malote.dev/malote/internal/deliver"
+	"malote.dev/malote/internal/hook"
+	"malote.dev/malote/internal/ingest"
+	"malote.dev/malote/internal/route"
+	"malote.dev/malote/internal/store/sqlite"
+)
+
+// catalogue shows the router's snapshot to the delivery engine.
+type catalogue struct{ router *route.Router }
+
+// Route implements deliver.Catalogue.
+func (c catalogue) Route(id hook.ConnectionID) (deliver.Route, bool) {
+	snapshot := c.router.Current()
+	connection, ok := snapshot.Connection(id)
+	if !ok || connection.To == nil {
+		return deliver.Route{}, false
+	}
+	from := ingest.PathPrefix
+	if source, ok := snapshot.SourceByID(connection.Source); ok {
+		from += source.Name
+	}
+	return deliver.Route{Connection: &connection.Connection, Destination: connection.To, Source: from}, true
+}
+
+// Destination implements deliver.Catalogue.
+func (c catalogue) Destination(id hook.DestinationID) (*hook.Destination, bool) {
+	return c.router.Current().Destination(id)
+}
+
+// announced is the store, and tells those who watch what has just been stored.
+type announced struct {
+	*sqlite.Store
+
+	live *api.Live
+}
+
+// Accept implements store.Accepter.
+func (s announced) Accept(ctx context.Context, acceptance *hook.Acceptance) (hook.Receipt, error) {
+	receipt, err := s.Store.Accept(ctx, acceptance)
+	if err == nil && !receipt.Duplicate && s.live.Listening() {
+		s.live.Publish(api.Notice{Project: acceptance.Event.Project, Event: &acceptance.Event})
+	}
+	return receipt, err
+}
+
+// Settle implements store.Queue.
+func (s announced) Settle(settlement hook.Settlement, done func(error)) {
+	if !s.live.Listening() {
+		s.Store.Settle(settlement, done)
+		return
+	}
+	s.Store.Settle(settlement, func(err error) {
+		if done != nil {
+			done(err)
+		}
+		if err == nil {
+			s.tell(&settlement)
+		}
+	})
+}
+
+// tell publishes the delivery as it stands after the settlement.
+func (s announced) tell(settlement *hook.Settlement) {
+	delivery := settlement.Job.Delivery
+	delivery.State, delivery.Reason, delivery.NextAttemptAt = settlement.State, settlement.Reason, nil
+	if settlement.State == hook.StatePending {
+		next := settlement.Next
+		delivery.NextAttemptAt = &next
+	}
+	if settlement.Attempt != nil {
+		delivery.Attempts = settlement.Attempt.Number
+	}
+	s.live.Publish(api.Notice{Project: delivery.Project, Delivery: &delivery})
+}
+
+// Refuse implements store.Refusals.
+func (s announced) Refuse(ctx context.Context, refusal *hook.Refusal) error {
+	err := s.Store.Refuse(ctx, refusal)
+	if err == nil {
+		s.live.Publish(api.Notice{Project: refusal.Project, Refusal: refusal})
+	}
+	return err
+}
