@@ -16,7 +16,8 @@ type part struct {
 // array, appends where its parts are to parts. It goes over the text once, without
 // recursion, so that hostile nesting costs a byte a level.
 func scan(text string, parts []part) ([]part, bool) {
-	s := scanner{text: text, parts: parts, collect: true}
+	var few [32]byte
+	s := scanner{text: text, parts: parts, collect: true, open: few[:0]}
 	ok := len(text) <= maxScan && s.run()
 	return s.parts, ok
 }
@@ -27,7 +28,8 @@ const maxScan = 1<<31 - 1
 // ValidJSON reports whether payload is one JSON value, nested no deeper than
 // encoding/json allows. What passes is safe to read with gjson.
 func ValidJSON(payload []byte) bool {
-	s := scanner{text: alias(payload)}
+	var few [32]byte
+	s := scanner{text: alias(payload), open: few[:0]}
 	return s.run()
 }
 
@@ -35,13 +37,11 @@ type scanner struct {
 	text    string
 	at      int
 	parts   []part
-	collect bool // the parts are wanted
-	few     [32]byte
+	collect bool   // the parts are wanted
 	open    []byte // the brackets that are open: '{' or '['
 }
 
 func (s *scanner) run() bool {
-	s.open = s.few[:0]
 	if !s.value() {
 		return false
 	}

@@ -99,6 +99,7 @@ func (i *intake) admitOne(ctx context.Context, acceptance *hook.Acceptance) (hoo
 
 	var connections []*route.Connection
 	connections, event.Unmatched = i.source.Match(in, event.Type)
+	in.Release()
 	i.metrics.misses.Add(float64(len(event.Unmatched)))
 	event.Targets = make([]hook.Target, len(connections))
 	for n, connection := range connections {
@@ -155,10 +156,11 @@ func dedupeHash(source hook.SourceID, providerID string) hook.DedupeHash {
 // clip makes a foreign text fit for lists and labels: valid UTF-8 of bounded length.
 func clip(text string) string {
 	if len(text) > maxIdentity {
-		text = text[:maxIdentity]
-		for len(text) > 0 && !utf8.RuneStart(text[len(text)-1]) {
-			text = text[:len(text)-1]
+		end := maxIdentity
+		for end > 0 && !utf8.RuneStart(text[end]) {
+			end--
 		}
+		text = text[:end]
 	}
 	return strings.ToValidUTF8(text, "\uFFFD")
 }

@@ -17,7 +17,7 @@ func answerProblem(w http.ResponseWriter, status int, code, detail string) {
 	header.Set("Content-Type", "application/json")
 	header.Set("Content-Length", strconv.Itoa(len(body)))
 	w.WriteHeader(status)
-	_, _ = w.Write([]byte(body)) //nolint:errcheck // the sender has gone, and nothing is left to do
+	_, _ = w.Write([]byte(body)) // when it fails, the sender has gone
 }
 
 // answerAccepted answers as the source says.
@@ -40,6 +40,6 @@ func answer(w http.ResponseWriter, status int, headers hook.Headers, body []byte
 	}
 	w.WriteHeader(status)
 	if len(body) > 0 {
-		_, _ = w.Write(body) //nolint:errcheck // the sender has gone, and nothing is left to do
+		_, _ = w.Write(body) // when it fails, the sender has gone
 	}
 }

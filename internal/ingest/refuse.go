@@ -127,7 +127,7 @@ func (h *Handler) Readmit(ctx context.Context, refusal *hook.Refusal) (hook.Rece
 	case refusal.Admitted != 0:
 		return hook.Receipt{}, hook.Errorf(hook.KindConflict, "this request became the event %s already", refusal.Admitted)
 	case refusal.Truncated:
-		return hook.Receipt{}, hook.Errorf(hook.KindInvalid, "only a part of the body was kept, so the request cannot be re-admitted: ask the sender to send it again")
+		return hook.Receipt{}, hook.Errorf(hook.KindInvalid, "only a part of the body was kept: ask the sender to send the request again")
 	case source.Problem != nil:
 		return hook.Receipt{}, hook.Errorf(hook.KindConflict, "the source %q cannot be used as it is set up: %w", source.Name, source.Problem)
 	}

@@ -2,7 +2,6 @@ package ingest
 
 import (
 	"cmp"
-	"crypto/x509"
 	"net/http"
 	"net/netip"
 	"slices"
@@ -37,7 +36,7 @@ func (x *exchange) describe(r *http.Request, rest string) {
 		x.request.Path = "/" + rest
 	}
 	if r.TLS != nil {
-		x.request.Certificates = slices.Clone[[]*x509.Certificate](r.TLS.PeerCertificates)
+		x.request.Certificates = r.TLS.PeerCertificates
 	}
 }
 

@@ -32,8 +32,9 @@ func compileReply(reply *hook.Reply) Reply {
 	if body == "" {
 		body = defaultReplyBody
 	}
-	if compiled.Status == http.StatusNoContent || compiled.Status == http.StatusNotModified {
-		body = "" // these never have one (RFC 9110, section 6.4.1)
+	// The two statuses never have a body (RFC 9110, section 6.4.1).
+	if reply.Empty || compiled.Status == http.StatusNoContent || compiled.Status == http.StatusNotModified {
+		body = ""
 	}
 	compiled.parts = strings.Split(body, eventPlace)
 	for name, value := range reply.Headers {
