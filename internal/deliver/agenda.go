@@ -23,13 +23,14 @@ func newAgenda() *agenda { return &agenda{kick: make(chan struct{}, 1)} }
 func (a *agenda) at(l *lane, when time.Time) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if l.planned < 0 {
+	switch {
+	case l.planned < 0:
 		l.when = when
 		heap.Push(&a.lanes, l)
-	} else if when.Before(l.when) {
+	case when.Before(l.when):
 		l.when = when
 		heap.Fix(&a.lanes, l.planned)
-	} else {
+	default:
 		return
 	}
 	if l.planned == 0 {
@@ -105,11 +106,17 @@ func (a *agenda) nextClaim() *lane {
 // laneHeap orders lanes by the time at which to look at them.
 type laneHeap []*lane
 
-func (h laneHeap) Len() int           { return len(h) }
-func (h laneHeap) Less(i, j int) bool { return h[i].when.Before(h[j].when) }
-func (h laneHeap) Swap(i, j int) {
-	h[i], h[j] = h[j], h[i]
-	h[i].planned, h[j].planned = i, j
+// Len implements heap.Interface.
+func (h *laneHeap) Len() int { return len(*h) }
+
+// Less implements heap.Interface.
+func (h *laneHeap) Less(i, j int) bool { return (*h)[i].when.Before((*h)[j].when) }
+
+// Swap implements heap.Interface.
+func (h *laneHeap) Swap(i, j int) {
+	lanes := *h
+	lanes[i], lanes[j] = lanes[j], lanes[i]
+	lanes[i].planned, lanes[j].planned = i, j
 }
 
 // Push implements heap.Interface.
@@ -209,11 +216,17 @@ func (d *dueTimes) take(now time.Time) bool {
 	return found
 }
 
+// timeHeap orders moments, in nanoseconds of Unix time.
 type timeHeap []int64
 
-func (h timeHeap) Len() int           { return len(h) }
-func (h timeHeap) Less(i, j int) bool { return h[i] < h[j] }
-func (h timeHeap) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
+// Len implements heap.Interface.
+func (h *timeHeap) Len() int { return len(*h) }
+
+// Less implements heap.Interface.
+func (h *timeHeap) Less(i, j int) bool { return (*h)[i] < (*h)[j] }
+
+// Swap implements heap.Interface.
+func (h *timeHeap) Swap(i, j int) { (*h)[i], (*h)[j] = (*h)[j], (*h)[i] }
 
 // Push implements heap.Interface.
 func (h *timeHeap) Push(x any) {

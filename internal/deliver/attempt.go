@@ -92,7 +92,7 @@ func (e *Engine) attempt(ctx context.Context, l *lane, it *item) {
 		e.giveBack(nil, it)
 		return
 	}
-	e.conclude(ctx, l, it, route, attempt, try)
+	e.conclude(ctx, l, it, route, result{attempt, try})
 }
 
 // standing returns the settlement of a delivery that is not to be attempted as things
@@ -129,25 +129,31 @@ func (e *Engine) refuse(l *lane, it *item, route Route, err error) {
 		attempt.Error = "the destination cannot be used: " + text
 	}
 	try := hook.Try{Number: attempt.Number, Manual: attempt.Manual, Outcome: hook.OutcomeConfig, Detail: attempt.Error}
-	e.finish(l, it, route, attempt, try)
+	e.finish(l, it, route, result{attempt, try})
+}
+
+// result is what an attempt came to.
+type result struct {
+	attempt *hook.Attempt
+	try     hook.Try
 }
 
 // conclude draws the consequences of an attempt: for its delivery, and for the lane
 // where the destination asked for that.
-func (e *Engine) conclude(ctx context.Context, l *lane, it *item, route Route, attempt *hook.Attempt, try hook.Try) {
+func (e *Engine) conclude(ctx context.Context, l *lane, it *item, route Route, got result) {
 	var shed []*item
 	suspend := false
 	l.mu.Lock()
 	now := time.Now()
-	changed := l.observeLocked(time.Duration(attempt.Duration), try.Outcome == hook.OutcomeSuccess)
+	changed := l.observeLocked(time.Duration(got.attempt.Duration), got.try.Outcome == hook.OutcomeSuccess)
 	switch {
-	case try.Outcome == hook.OutcomeThrottled && try.RetryAfter > 0:
-		until := now.Add(min(try.RetryAfter, maxCoolDown))
+	case got.try.Outcome == hook.OutcomeThrottled && got.try.RetryAfter > 0:
+		until := now.Add(min(got.try.RetryAfter, maxCoolDown))
 		if until.After(l.coolUntil) {
 			l.coolUntil = until
 		}
 		shed = e.shedLocked(l, 0)
-	case try.Outcome == hook.OutcomeGone && !l.suspending:
+	case got.try.Outcome == hook.OutcomeGone && !l.suspending:
 		suspend, l.suspending = true, true
 	default:
 		if capacity := l.capacityLocked(e.options.MaxLane); l.queue.count > 2*capacity {
@@ -156,31 +162,31 @@ func (e *Engine) conclude(ctx context.Context, l *lane, it *item, route Route, a
 	}
 	l.mu.Unlock()
 
-	e.finish(l, it, route, attempt, try)
+	e.finish(l, it, route, got)
 	for _, other := range shed {
 		e.giveBack(l, other)
 	}
 	if changed {
-		e.report(ctx, route.Destination, try)
+		e.report(ctx, route.Destination, got.try)
 	}
 	if suspend {
-		e.suspend(ctx, l, route.Destination, try)
+		e.suspend(ctx, l, route.Destination, got.try)
 	}
 }
 
 // finish decides what becomes of a delivery after an attempt and hands it to the store.
-func (e *Engine) finish(l *lane, it *item, route Route, attempt *hook.Attempt, try hook.Try) {
-	decision := route.Connection.Retry.Decide(try, time.Now(), e.options.Random())
+func (e *Engine) finish(l *lane, it *item, route Route, got result) {
+	decision := route.Connection.Retry.Decide(got.try, time.Now(), e.options.Random())
 	e.release(l, it)
-	e.metrics.attempted(try.Outcome, time.Duration(attempt.Duration))
+	e.metrics.attempted(got.try.Outcome, time.Duration(got.attempt.Duration))
 	e.settle(l, hook.Settlement{
-		Job: it.job, Attempt: attempt, State: decision.State, Reason: decision.Reason, Next: decision.Next,
+		Job: it.job, Attempt: got.attempt, State: decision.State, Reason: decision.Reason, Next: decision.Next,
 	})
 	if decision.State != hook.StateFailed {
 		return
 	}
 	e.options.Logger.Warn("a delivery failed", "delivery", it.job.Delivery.ID.String(), "event", it.job.Delivery.Event.String(),
-		"destination", l.id.String(), "outcome", string(try.Outcome), "attempts", attempt.Number)
+		"destination", l.id.String(), "outcome", string(got.try.Outcome), "attempts", got.attempt.Number)
 }
 
 // release lets a delivery go out of hand before its result goes to the store, which

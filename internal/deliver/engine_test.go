@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -53,7 +54,7 @@ func TestDeliveryAtOnce(t *testing.T) {
 // with the same id, and end in the dead-letter.
 func TestRetriesUntilExhausted(t *testing.T) {
 	bubble(t, nil, func(b *bench) {
-		b.receiver.reply = respond(500, 0)
+		b.receiver.answer(respond(500, 0))
 		job := b.accept(destinationID, "{}")
 		pass(100 * time.Hour)
 		row := b.queue.row(job.Delivery.ID)
@@ -106,12 +107,12 @@ func TestRetryAfter(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			bubble(t, retry, func(b *bench) {
-				b.receiver.reply = func(_ *http.Request, n int) (int, http.Header, error) {
+				b.receiver.answer(func(_ *http.Request, n int) (int, http.Header, error) {
 					if n > 1 {
 						return 200, nil, nil
 					}
 					return test.status, http.Header{"Retry-After": {test.header()}}, nil
-				}
+				})
 				job := b.accept(destinationID, "{}")
 				pass(48 * time.Hour)
 				if row := b.queue.row(job.Delivery.ID); row.state != hook.StateSucceeded {
@@ -134,12 +135,12 @@ func TestRetryAfterStopsTheLane(t *testing.T) {
 		c.Retry = noJitter(5 * time.Second)
 	}
 	bubble(t, one, func(b *bench) {
-		b.receiver.reply = func(_ *http.Request, n int) (int, http.Header, error) {
+		b.receiver.answer(func(_ *http.Request, n int) (int, http.Header, error) {
 			if n == 1 {
 				return 429, http.Header{"Retry-After": {"60"}}, nil
 			}
 			return 200, nil, nil
-		}
+		})
 		start := time.Now()
 		for i := range 10 {
 			b.accept(destinationID, strconv.Itoa(i))
@@ -171,7 +172,7 @@ func TestRetryAfterStopsTheLane(t *testing.T) {
 func TestGonePausesTheDestination(t *testing.T) {
 	one := func(d *hook.Destination, _ *hook.Connection) { d.Concurrency = 1 }
 	bubble(t, one, func(b *bench) {
-		b.receiver.reply = respond(410, time.Second)
+		b.receiver.answer(respond(410, time.Second))
 		for range 5 {
 			b.accept(destinationID, "{}")
 		}
@@ -192,7 +193,7 @@ func TestGonePausesTheDestination(t *testing.T) {
 
 func TestPermanentRefusal(t *testing.T) {
 	bubble(t, nil, func(b *bench) {
-		b.receiver.reply = respond(413, 0)
+		b.receiver.answer(respond(413, 0))
 		job := b.accept(destinationID, "{}")
 		pass(time.Hour)
 		row := b.queue.row(job.Delivery.ID)
@@ -208,7 +209,7 @@ func TestTimeoutIsExact(t *testing.T) {
 		c.Retry.Off = true
 	}
 	bubble(t, slow, func(b *bench) {
-		b.receiver.reply = respond(200, time.Hour)
+		b.receiver.answer(respond(200, time.Hour))
 		job := b.accept(destinationID, "{}")
 		pass(time.Minute)
 		row := b.queue.row(job.Delivery.ID)
@@ -227,7 +228,7 @@ func TestTimeoutIsExact(t *testing.T) {
 func TestConcurrencyLimit(t *testing.T) {
 	three := func(d *hook.Destination, _ *hook.Connection) { d.Concurrency = 3 }
 	bubble(t, three, func(b *bench) {
-		b.receiver.reply = respond(200, time.Second)
+		b.receiver.answer(respond(200, time.Second))
 		start := time.Now()
 		for range 30 {
 			b.accept(destinationID, "{}")
@@ -289,7 +290,7 @@ func TestOverflowKeepsOrder(t *testing.T) {
 		b.options.MaxLane = 8
 		b.start()
 		defer func() { b.stop() }()
-		b.receiver.reply = respond(200, 100*time.Millisecond)
+		b.receiver.answer(respond(200, 100*time.Millisecond))
 		const total = 200
 		for i := range total {
 			b.accept(destinationID, strconv.Itoa(i))
@@ -346,12 +347,12 @@ func TestSlowDestinationDelaysNobody(t *testing.T) {
 	bubble(t, nil, func(b *bench) {
 		const other = hook.DestinationID(2)
 		b.add(other, func(d *hook.Destination, _ *hook.Connection) { d.HTTP.URL = "https://fast.example.com/" })
-		b.receiver.reply = func(req *http.Request, _ int) (int, http.Header, error) {
+		b.receiver.answer(func(req *http.Request, _ int) (int, http.Header, error) {
 			if req.URL.Host == "fast.example.com" {
 				return 200, nil, nil
 			}
 			return 200, nil, wait(req.Context(), time.Hour)
-		}
+		})
 		for i := range 2000 {
 			b.accept(destinationID, "slow")
 			if i%10 != 0 {
@@ -380,7 +381,7 @@ func TestLeasesOutliveLongWaits(t *testing.T) {
 		c.Retry.Off = true
 	}
 	bubble(t, one, func(b *bench) {
-		b.receiver.reply = respond(200, 119*time.Second)
+		b.receiver.answer(respond(200, 119*time.Second))
 		for i := range 40 {
 			b.queue.put(b.newJob(destinationID, strconv.Itoa(i)), hook.StatePending, time.Now())
 		}
@@ -392,7 +393,7 @@ func TestLeasesOutliveLongWaits(t *testing.T) {
 		if n := len(b.receiver.got()); n != 40 {
 			t.Errorf("%d requests for 40 deliveries", n)
 		}
-		if b.queue.calls.renew == 0 {
+		if b.queue.called().renew == 0 {
 			t.Error("no lease was renewed")
 		}
 	})
@@ -400,14 +401,14 @@ func TestLeasesOutliveLongWaits(t *testing.T) {
 
 func TestFailedClaimIsRepeated(t *testing.T) {
 	bubble(t, nil, func(b *bench) {
-		b.queue.fail = errDisk
+		b.queue.failWith(errDisk)
 		b.queue.put(b.newJob(destinationID, "{}"), hook.StatePending, time.Now())
 		b.engine.Wake(destinationID)
 		pass(10 * time.Second)
-		if calls := b.queue.calls.claim; calls < 5 || calls > 20 {
+		if calls := b.queue.called().claim; calls < 5 || calls > 20 {
 			t.Errorf("%d claims in ten seconds, want about one a second", calls)
 		}
-		b.queue.fail = nil
+		b.queue.failWith(nil)
 		pass(2 * time.Second)
 		if count := b.queue.count(); count[hook.StateSucceeded] != 1 {
 			t.Errorf("states %v, want succeeded", count)
@@ -462,7 +463,7 @@ func TestPausedConnectionHoldsItsOwnOnly(t *testing.T) {
 
 func TestDeletedConnectionCancels(t *testing.T) {
 	bubble(t, nil, func(b *bench) {
-		b.receiver.reply = respond(500, 0)
+		b.receiver.answer(respond(500, 0))
 		job := b.accept(destinationID, "{}")
 		synctest.Wait()
 		b.catalogue.mu.Lock()
@@ -482,13 +483,13 @@ func TestManualRetry(t *testing.T) {
 		t.Run(strconv.Itoa(status), func(t *testing.T) {
 			off := func(_ *hook.Destination, c *hook.Connection) { c.Retry.Off = true }
 			bubble(t, off, func(b *bench) {
-				b.receiver.reply = respond(500, 0)
+				b.receiver.answer(respond(500, 0))
 				job := b.accept(destinationID, "{}")
 				synctest.Wait()
 				b.catalogue.mu.Lock()
 				b.catalogue.connections[connectionID] = hook.Connection{ID: connectionID, Destination: destinationID}
 				b.catalogue.mu.Unlock()
-				b.receiver.reply = respond(status, 0)
+				b.receiver.answer(respond(status, 0))
 				b.queue.mu.Lock()
 				row := b.queue.rows[job.Delivery.ID]
 				row.state, row.due, row.job.Manual = hook.StatePending, time.Now(), true
@@ -509,12 +510,12 @@ func TestManualRetry(t *testing.T) {
 func TestChangedDestination(t *testing.T) {
 	retry := func(_ *hook.Destination, c *hook.Connection) { c.Retry = noJitter(time.Minute) }
 	bubble(t, retry, func(b *bench) {
-		b.receiver.reply = func(req *http.Request, _ int) (int, http.Header, error) {
+		b.receiver.answer(func(req *http.Request, _ int) (int, http.Header, error) {
 			if req.URL.Host == "new.example.com" {
 				return 200, nil, nil
 			}
 			return 500, nil, nil
-		}
+		})
 		job := b.accept(destinationID, "{}")
 		synctest.Wait()
 		b.catalogue.change(destinationID, func(d *hook.Destination) {
@@ -563,12 +564,12 @@ func TestShutdown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, func(d *hook.Destination, _ *hook.Connection) { d.Concurrency = 2 })
 		b.start()
-		b.receiver.reply = func(req *http.Request, n int) (int, http.Header, error) {
+		b.receiver.answer(func(req *http.Request, n int) (int, http.Header, error) {
 			if n == 1 {
 				return 200, nil, wait(req.Context(), 2*time.Second)
 			}
 			return 200, nil, wait(req.Context(), 14*time.Second)
-		}
+		})
 		for i := range 5 {
 			b.accept(destinationID, strconv.Itoa(i))
 			synctest.Wait()
@@ -635,13 +636,13 @@ func TestManyRetries(t *testing.T) {
 		c.Retry.Schedule = []hook.Duration{hook.Duration(10 * time.Minute)}
 	}, func(b *bench) {
 		const total = 5000
-		failing := true
-		b.receiver.reply = func(*http.Request, int) (int, http.Header, error) {
-			if failing {
-				return 502, nil, nil
+		var mended atomic.Bool
+		b.receiver.answer(func(*http.Request, int) (int, http.Header, error) {
+			if mended.Load() {
+				return 200, nil, nil
 			}
-			return 200, nil, nil
-		}
+			return 502, nil, nil
+		})
 		for i := range total {
 			b.accept(destinationID, strconv.Itoa(i))
 			if i%10 == 9 {
@@ -649,7 +650,7 @@ func TestManyRetries(t *testing.T) {
 			}
 		}
 		pass(10 * time.Second)
-		failing = false
+		mended.Store(true)
 		pass(20 * time.Minute)
 		if count := b.queue.count(); count[hook.StateSucceeded] != total {
 			t.Errorf("states %v, want %d succeeded", count, total)
@@ -667,7 +668,7 @@ func TestMemoryLimit(t *testing.T) {
 		}
 		b.start()
 		defer func() { b.stop() }()
-		b.receiver.reply = respond(200, 50*time.Millisecond)
+		b.receiver.answer(respond(200, 50*time.Millisecond))
 		body := strings.Repeat("x", 100<<10)
 		for range 20 {
 			for id := hook.DestinationID(1); id <= 10; id++ {

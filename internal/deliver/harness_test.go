@@ -74,6 +74,13 @@ func (r *receiver) RoundTrip(req *http.Request) (*http.Response, error) {
 	return &http.Response{StatusCode: status, Header: header, Body: io.NopCloser(strings.NewReader("")), Request: req}, nil
 }
 
+// answer sets what the receiver answers from now on.
+func (r *receiver) answer(reply func(req *http.Request, n int) (int, http.Header, error)) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.reply = reply
+}
+
 func (r *receiver) got() []received {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -237,8 +244,11 @@ type memory struct {
 	mu    sync.Mutex
 	rows  map[hook.DeliveryID]*row
 	fail  error // what Claim and Renew fail with
-	calls struct{ claim, renew, due int }
+	calls calls
 }
+
+// calls counts what the engine asked for.
+type calls struct{ claim, renew, due int }
 
 type row struct {
 	job      hook.Job
@@ -250,7 +260,10 @@ type row struct {
 	history  []hook.Settlement
 }
 
-func newMemory(t *testing.T) *memory { return &memory{t: t, rows: map[hook.DeliveryID]*row{}} }
+func newMemory(t *testing.T) *memory {
+	t.Helper()
+	return &memory{t: t, rows: map[hook.DeliveryID]*row{}}
+}
 
 func (m *memory) inline(job *hook.Job) { m.put(job, hook.StateSending, time.Now()) }
 
@@ -357,6 +370,19 @@ func (m *memory) Reclaim(_ context.Context, now time.Time) (int, error) {
 		}
 	}
 	return count, nil
+}
+
+// failWith makes Claim and Renew fail; nil mends them.
+func (m *memory) failWith(err error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.fail = err
+}
+
+func (m *memory) called() calls {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.calls
 }
 
 // row returns a copy of a delivery's row.

@@ -131,17 +131,22 @@ func (l *lane) observeLocked(took time.Duration, success bool) bool {
 // nextLookLocked is when the lane has to be looked at again because of the clock.
 func (l *lane) nextLookLocked(now time.Time) (time.Time, bool) {
 	next, ok := l.due.next()
-	if !l.sweepAt.IsZero() && (!ok || l.sweepAt.Before(next)) {
-		next, ok = l.sweepAt, true
+	sooner := func(at time.Time) {
+		if !ok || at.Before(next) {
+			next, ok = at, true
+		}
 	}
-	if (l.look || l.backlog) && l.claimAfter.After(now) && (!ok || l.claimAfter.Before(next)) {
-		next, ok = l.claimAfter, true
+	if !l.sweepAt.IsZero() {
+		sooner(l.sweepAt)
 	}
-	if l.queue.count > 0 && l.tokenAt.After(now) && (!ok || l.tokenAt.Before(next)) {
-		next, ok = l.tokenAt, true
+	if (l.look || l.backlog) && l.claimAfter.After(now) {
+		sooner(l.claimAfter)
+	}
+	if l.queue.count > 0 && l.tokenAt.After(now) {
+		sooner(l.tokenAt)
 	}
 	if l.coolUntil.After(now) && (!ok || next.Before(l.coolUntil)) {
-		next, ok = l.coolUntil, true
+		return l.coolUntil, true
 	}
 	return next, ok
 }

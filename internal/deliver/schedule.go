@@ -104,7 +104,10 @@ func (e *Engine) claim(ctx context.Context, l *lane) {
 		e.caughtUpLocked(l)
 	}
 	for _, job := range jobs {
-		e.enqueueLocked(l, job, until)
+		if !e.enqueueLocked(l, job, until) {
+			e.options.Logger.ErrorContext(ctx, "the store handed out a delivery that is in hand; it is attempted once",
+				"delivery", job.Delivery.ID.String())
+		}
 	}
 	l.usedAt = now
 	start := e.startLocked(l, now, l.concurrency)

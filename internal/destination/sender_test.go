@@ -10,6 +10,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"net/http"
 	"net/netip"
 	"strings"
 	"syscall"
@@ -187,7 +188,7 @@ func TestAttemptIsComplete(t *testing.T) {
 		attempt, try := send(t, Options{}, func(context.Context) (*Answer, error) {
 			<-time.After(3 * time.Second)
 			return &Answer{
-				Method: "POST", URL: "https://erp.example.com/", Status: 201,
+				Method: http.MethodPost, URL: "https://erp.example.com/", Status: 201,
 				Sent: hook.Headers{
 					{Name: "Authorization", Value: "Bearer s3cret"},
 					{Name: "Content-Type", Value: "application/json"},
@@ -202,7 +203,7 @@ func TestAttemptIsComplete(t *testing.T) {
 			}, nil
 		})
 		if attempt.Delivery != 7 || attempt.Number != 3 || !attempt.Manual || attempt.ResponseStatus != 201 ||
-			attempt.Outcome != hook.OutcomeSuccess || attempt.Method != "POST" || attempt.URL != "https://erp.example.com/" || attempt.Error != "" {
+			attempt.Outcome != hook.OutcomeSuccess || attempt.Method != http.MethodPost || attempt.URL != "https://erp.example.com/" || attempt.Error != "" {
 			t.Errorf("attempt %+v", attempt)
 		}
 		if !attempt.StartedAt.Equal(began) || attempt.Duration != hook.Duration(3*time.Second) {

@@ -83,6 +83,7 @@ func TestFetchKeepsForAsLongAsTheServerSays(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.cache, func(t *testing.T) {
 			fetching(t, func(t *testing.T, l *library, f *Fetcher) {
+				t.Helper()
 				l.header.Set("Cache-Control", test.cache)
 				mustFetch(t, f)
 				<-time.After(test.keeps - time.Second)
@@ -102,6 +103,7 @@ func TestFetchKeepsForAsLongAsTheServerSays(t *testing.T) {
 
 func TestFetchRevalidates(t *testing.T) {
 	fetching(t, func(t *testing.T, l *library, f *Fetcher) {
+		t.Helper()
 		l.header.Set("Etag", `"1"`)
 		mustFetch(t, f)
 		<-time.After(2 * time.Hour)
@@ -120,6 +122,7 @@ func TestFetchRevalidates(t *testing.T) {
 
 func TestFetchRemembersFailures(t *testing.T) {
 	fetching(t, func(t *testing.T, l *library, f *Fetcher) {
+		t.Helper()
 		l.status = 500
 		for range 5 {
 			if _, err := f.Fetch(t.Context(), keys); err == nil || strings.Contains(err.Error(), "hunter2") {
@@ -137,6 +140,7 @@ func TestFetchRemembersFailures(t *testing.T) {
 
 func TestFetchServesTheOldWhileTheServerFails(t *testing.T) {
 	fetching(t, func(t *testing.T, l *library, f *Fetcher) {
+		t.Helper()
 		mustFetch(t, f)
 		l.fail = errors.New("connection refused")
 		<-time.After(20 * time.Hour)
@@ -152,6 +156,7 @@ func TestFetchServesTheOldWhileTheServerFails(t *testing.T) {
 
 func TestFetchCaps(t *testing.T) {
 	fetching(t, func(t *testing.T, l *library, f *Fetcher) {
+		t.Helper()
 		l.body = strings.Repeat("x", MaxFetch)
 		mustFetch(t, f)
 		l.body += "x"
@@ -168,6 +173,7 @@ func TestFetchCaps(t *testing.T) {
 
 func TestFetchSharesRequests(t *testing.T) {
 	fetching(t, func(t *testing.T, l *library, f *Fetcher) {
+		t.Helper()
 		l.wait = time.Second
 		impatient, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 		defer cancel()
@@ -194,6 +200,7 @@ func TestFetchSharesRequests(t *testing.T) {
 
 func TestRefresh(t *testing.T) {
 	fetching(t, func(t *testing.T, l *library, f *Fetcher) {
+		t.Helper()
 		mustFetch(t, f)
 		l.body = "rotated"
 		if body, err := f.Refresh(t.Context(), keys); err != nil || string(body) != "keys" {
@@ -208,6 +215,7 @@ func TestRefresh(t *testing.T) {
 
 func TestFetchIsBounded(t *testing.T) {
 	fetching(t, func(t *testing.T, _ *library, f *Fetcher) {
+		t.Helper()
 		for i := range 3 * maxDocuments {
 			if _, err := f.Fetch(t.Context(), keys+strings.Repeat("x", i)); err != nil {
 				t.Fatal(err)

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -163,10 +164,8 @@ func (g *Guard) Check(address netip.AddrPort) error {
 
 // rule returns what closes an address; "" when it is public.
 func (g *Guard) rule(addr netip.Addr) string {
-	for _, metadata := range g.metadata {
-		if addr == metadata {
-			return ruleMetadata
-		}
+	if slices.Contains(g.metadata, addr) {
+		return ruleMetadata
 	}
 	ranges := g.ranges6
 	if addr.Is4() {

@@ -48,6 +48,7 @@ type Subject struct {
 // Run holds a kind of destination to the contract. open sets up the other side, which
 // ends with the test, and a driver for it; the suite closes the driver.
 func Run(t *testing.T, open func(t *testing.T, behaviour Behaviour) Subject) {
+	t.Helper()
 	t.Run("bodies arrive as they are", func(t *testing.T) { bodies(t, open(t, Accept)) })
 	t.Run("many at once", func(t *testing.T) { concurrent(t, open(t, Accept)) })
 	t.Run("a refusal is told", func(t *testing.T) { refused(t, open(t, Refuse)) })
@@ -88,6 +89,7 @@ func within(t *testing.T, limit time.Duration) context.Context {
 }
 
 func bodies(t *testing.T, subject Subject) {
+	t.Helper()
 	defer finish(t, subject)
 	sent := [][]byte{
 		[]byte(`{"id":1001,"total":"10.50"}`),
@@ -135,6 +137,7 @@ func compare(t *testing.T, received, sent [][]byte) {
 }
 
 func concurrent(t *testing.T, subject Subject) {
+	t.Helper()
 	defer finish(t, subject)
 	const workers, each = 8, 25
 	var wg sync.WaitGroup
@@ -157,6 +160,7 @@ func concurrent(t *testing.T, subject Subject) {
 }
 
 func refused(t *testing.T, subject Subject) {
+	t.Helper()
 	defer finish(t, subject)
 	answer, err := subject.Driver.Send(within(t, time.Minute), message([]byte("{}"), 0))
 	failure, ok := errors.AsType[*destination.Failure](err)
@@ -171,6 +175,7 @@ func refused(t *testing.T, subject Subject) {
 }
 
 func hangs(t *testing.T, subject Subject) {
+	t.Helper()
 	defer finish(t, subject)
 	const limit = 200 * time.Millisecond
 	start := time.Now()
@@ -188,6 +193,7 @@ func hangs(t *testing.T, subject Subject) {
 }
 
 func ended(t *testing.T, subject Subject) {
+	t.Helper()
 	defer finish(t, subject)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
@@ -200,6 +206,7 @@ func ended(t *testing.T, subject Subject) {
 }
 
 func broken(t *testing.T, subject Subject) {
+	t.Helper()
 	defer finish(t, subject)
 	_, err := subject.Driver.Send(within(t, time.Minute), message([]byte("{}"), 0))
 	if err == nil {
@@ -211,6 +218,7 @@ func broken(t *testing.T, subject Subject) {
 }
 
 func flooded(t *testing.T, subject Subject) {
+	t.Helper()
 	defer finish(t, subject)
 	answer, err := subject.Driver.Send(within(t, time.Minute), message([]byte("{}"), 0))
 	if err != nil {
@@ -222,6 +230,7 @@ func flooded(t *testing.T, subject Subject) {
 }
 
 func masked(t *testing.T, subject Subject) {
+	t.Helper()
 	sender := destination.NewSender(subject.Driver, destination.Options{Name: "erp", Logger: slog.New(slog.DiscardHandler)})
 	defer func() {
 		if err := sender.Close(); err != nil {

@@ -141,7 +141,7 @@ func (d *driver) exchange(ctx context.Context, answer *destination.Answer, heade
 	}
 	// The transport itself, not the client: there is no redirect to follow, and its
 	// errors do not repeat the URL.
-	res, err := d.client.Transport.RoundTrip(req)
+	res, err := d.client.Transport.RoundTrip(req) //nolint:bodyclose // readBody closes it
 	if err != nil {
 		return err
 	}
