@@ -63,8 +63,12 @@ func (d *Decoder) Documents(file string, data []byte) []*yaml.Node {
 		d.Addf(Position{File: file}, "the file has %d bytes, more than the %d that are read: split it", len(data), MaxBytes)
 		return nil
 	}
+	shielded := data
+	if d.Expand != nil {
+		shielded = shield(data)
+	}
 	var documents []yaml.Node
-	if err := yaml.Load(data, &documents, yaml.WithAllDocuments()); err != nil {
+	if err := yaml.Load(shielded, &documents, yaml.WithAllDocuments()); err != nil {
 		at := Position{File: file}
 		message := err.Error()
 		if syntax := (*yaml.LoadError)(nil); errors.As(err, &syntax) {
@@ -79,6 +83,9 @@ func (d *Decoder) Documents(file string, data []byte) []*yaml.Node {
 	roots := make([]*yaml.Node, 0, len(documents))
 	for i := range documents {
 		if root := &documents[i]; root.Kind == yaml.DocumentNode && len(root.Content) == 1 {
+			if len(shielded) != len(data) {
+				unshield(root)
+			}
 			roots = append(roots, root.Content[0])
 		}
 	}
