@@ -44,7 +44,7 @@ func TestReferencesKeepThePlaces(t *testing.T) {
 	}
 	var places []string
 	for _, problem := range decoder.Problems() {
-		places = append(places, problem.Position.String())
+		places = append(places, problem.String())
 	}
 	if got := strings.Join(places, " "); got != "f:1:9 f:1:18" {
 		t.Errorf("the mistakes are at %s, want f:1:9 f:1:18", got)
