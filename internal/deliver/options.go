@@ -78,6 +78,7 @@ const (
 	laneIdle      = 10 * time.Minute // a lane without work is forgotten after so long
 	workerIdle    = 10 * time.Second // a worker without work ends after so long
 	maxClaimers   = 4                // claims that run at the same time
+	maxClaim      = 256              // deliveries claimed at once: a store takes no more in one step
 	dueResolution = 10 * time.Millisecond
 )
 

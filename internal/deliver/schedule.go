@@ -71,7 +71,7 @@ func (e *Engine) claimAll(ctx context.Context) {
 // claim fills a lane from the store. The lane is marked as claiming.
 func (e *Engine) claim(ctx context.Context, l *lane) {
 	l.mu.Lock()
-	limit := e.roomLocked(l)
+	limit := min(e.roomLocked(l), maxClaim)
 	l.mu.Unlock()
 
 	started := time.Now()
@@ -127,9 +127,7 @@ func (e *Engine) caughtUpLocked(l *lane) {
 // keep renews leases and asks the store what is due, from time to time and when
 // somebody asks for it, until ctx ends.
 func (e *Engine) keep(ctx context.Context) {
-	if _, err := e.options.Queue.Reclaim(ctx, time.Now()); err != nil && ctx.Err() == nil {
-		e.options.Logger.ErrorContext(ctx, "deliveries of the last run could not be taken up", "error", err)
-	}
+	e.reclaim(ctx, time.Now())
 	e.askReview()
 	review, renew := time.NewTicker(reviewEvery), time.NewTicker(renewEvery)
 	defer review.Stop()
@@ -141,6 +139,7 @@ func (e *Engine) keep(ctx context.Context) {
 			return
 		case now := <-renew.C:
 			e.renew(ctx, now)
+			e.reclaim(ctx, now)
 			e.forget(now)
 			continue
 		case <-review.C:
@@ -151,6 +150,18 @@ func (e *Engine) keep(ctx context.Context) {
 		}
 		last = time.Now()
 		e.reviewDue(ctx)
+	}
+}
+
+// reclaim makes due what a process had in hand that is no more.
+func (e *Engine) reclaim(ctx context.Context, now time.Time) {
+	count, err := e.options.Queue.Reclaim(ctx, now)
+	switch {
+	case err != nil && ctx.Err() == nil:
+		e.options.Logger.ErrorContext(ctx, "deliveries that were in hand of an earlier run could not be taken up; trying again soon", "error", err)
+	case count > 0:
+		e.options.Logger.InfoContext(ctx, "deliveries that were in hand of an earlier run are due again", "count", count)
+		e.askReview()
 	}
 }
 
