@@ -11,7 +11,8 @@ import (
 // In a flow mapping, YAML ends an unquoted text at a brace, so that the natural
 // { secret: ${NAME} } would be a mistake. While YAML is parsed, the braces of
 // references are therefore replaced by one character each, which also keeps columns
-// right. The two are private-use characters; a file that has them keeps its braces.
+// right. The two are private-use characters; a file that has them, or
+// escapes of them, keeps its braces.
 const (
 	openBrace  = "\uF8F0"
 	closeBrace = "\uF8F1"
@@ -21,7 +22,7 @@ var reference = regexp.MustCompile(`\$\{([^{}\n]*)\}`)
 
 // shield replaces the braces of references.
 func shield(data []byte) []byte {
-	if bytes.Contains(data, []byte(openBrace)) || bytes.Contains(data, []byte(closeBrace)) {
+	if bytes.Contains(data, []byte(openBrace)) || bytes.Contains(data, []byte(closeBrace)) || bytes.Contains(bytes.ToLower(data), []byte(`\uf8f`)) {
 		return data
 	}
 	return reference.ReplaceAll(data, []byte("$$"+openBrace+"${1}"+closeBrace))

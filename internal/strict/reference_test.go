@@ -15,6 +15,7 @@ func TestReferencesNeedNoQuotes(t *testing.T) {
 		"in a block text":           {"a:\n  b: |-\n    x ${X}", "x <X>"},
 		"by alias":                  {"a: { c: &x '${X}', b: *x }", "<X>"},
 		"with the characters of it": {"a: { b: \"\uF8F0${X}\" }", "\uF8F0<X>"},
+		"with an escape of them":    {`a: { b: "\uF8F0${X}" }`, "\uF8F0<X>"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -1,0 +1,51 @@
+package main
+
+import (
+	"github.com/spf13/cobra"
+
+	"malote.dev/malote/internal/config"
+	"malote.dev/malote/internal/telemetry"
+)
+
+func (c *cli) configCommand() *cobra.Command {
+	command := &cobra.Command{
+		Use:   "config",
+		Short: "Print the effective settings and where each comes from",
+		Long: `Print the effective settings and where each comes from: a flag, a MALOTE_… variable, the
+configuration file, or the default. Secrets are masked.`,
+		Args: noArguments,
+	}
+	c.withSettings(command, config.GroupFiles, config.GroupNetwork, config.GroupRunning, config.GroupClient)
+	command.RunE = func(command *cobra.Command, _ []string) error {
+		settings, origins, err := c.settings(command)
+		if err != nil {
+			return err
+		}
+		if !c.json {
+			return settings.Write(c.out, origins)
+		}
+		for _, each := range settings.List(origins) {
+			if err := c.printJSON(each); err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	return c.withJSON(command)
+}
+
+func (c *cli) versionCommand() *cobra.Command {
+	command := &cobra.Command{Use: "version", Short: "Print the version", Args: noArguments}
+	command.RunE = func(*cobra.Command, []string) error {
+		build := telemetry.ReadBuild(c.version)
+		if c.json {
+			return c.printJSON(build)
+		}
+		revision := ""
+		if build.Revision != "" {
+			revision = " (" + build.Revision + ")"
+		}
+		return c.printf("malote %s%s %s %s\n", build.Version, revision, build.Go, build.Platform)
+	}
+	return c.withJSON(command)
+}

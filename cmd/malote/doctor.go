@@ -1,0 +1,101 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/spf13/cobra"
+
+	"malote.dev/malote/internal/client"
+	"malote.dev/malote/internal/config"
+)
+
+// finding is the result of one check of the doctor.
+type finding struct {
+	Check  string `json:"check"`            // what was looked at
+	Level  string `json:"level"`            // fine, note or fault
+	Detail string `json:"detail,omitempty"` // what was found
+	Mend   string `json:"mend,omitempty"`   // what to do about it
+}
+
+// The levels of findings.
+const (
+	levelFine  = "fine"
+	levelNote  = "note" // worth knowing, nothing is wrong
+	levelFault = "fault"
+)
+
+// examine checks the data folder that the settings name.
+type examine func(ctx context.Context, settings *config.Settings) ([]finding, error)
+
+func (c *cli) doctorCommand() *cobra.Command {
+	command := &cobra.Command{
+		Use:   "doctor",
+		Short: "Check the settings, the data folder and the server",
+		Long: `Check the settings, the data folder (its files, the database's version and soundness) and
+whether a server answers. Nothing is changed; a server may be running or not. The exit
+code is 1 when something is wrong.`,
+		Args: noArguments,
+	}
+	c.withSettings(command, config.GroupFiles, config.GroupNetwork, config.GroupClient)
+	command.RunE = func(command *cobra.Command, _ []string) error {
+		settings, _, err := c.settings(command)
+		if err != nil {
+			return err
+		}
+		findings := []finding{{Check: "settings", Level: levelFine, Detail: "all of them can be used"}}
+		stored, err := c.examine(command.Context(), &settings)
+		if err != nil {
+			return err
+		}
+		return c.showFindings(append(append(findings, stored...), c.askServer(command)))
+	}
+	return c.withJSON(command)
+}
+
+// askServer finds out whether a server answers, which need not be.
+func (c *cli) askServer(command *cobra.Command) finding {
+	found := finding{Check: "server", Level: levelFine, Detail: "it answers, and is ready"}
+	api, err := c.connect(command)
+	if err == nil {
+		err = api.Ready(command.Context())
+	}
+	switch {
+	case err == nil:
+	case errors.Is(err, client.ErrUnreachable):
+		found.Level, found.Detail = levelNote, "none answers: that is as it should be while it is stopped"
+	default:
+		found.Level, found.Detail, found.Mend = levelFault, err.Error(), "see the server's log"
+	}
+	return found
+}
+
+func (c *cli) showFindings(findings []finding) error {
+	colors := map[string]color{levelFine: green, levelNote: yellow, levelFault: red}
+	faults := 0
+	for _, each := range findings {
+		if each.Level == levelFault {
+			faults++
+		}
+		if c.json {
+			if err := c.printJSON(each); err != nil {
+				return err
+			}
+			continue
+		}
+		mark := fmt.Sprintf("%-5s", each.Level)
+		if err := c.printf("%s  %s: %s\n", paint(cell{mark, colors[each.Level]}, c.color()), each.Check, printable(each.Detail)); err != nil {
+			return err
+		}
+		if each.Mend != "" {
+			if err := c.printf("       %s\n", printable(each.Mend)); err != nil {
+				return err
+			}
+		}
+	}
+	if faults > 0 {
+		return fmt.Errorf("the doctor found %s", plural(faults, "fault"))
+	}
+	return nil
+}

@@ -1,0 +1,138 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"malote.dev/malote/internal/client"
+	"malote.dev/malote/internal/flow"
+	"malote.dev/malote/internal/hook"
+)
+
+// planner is what plan and apply share.
+type planner struct {
+	path  string
+	prune bool
+}
+
+func (p *planner) flags(command *cobra.Command) {
+	command.Flags().StringVarP(&p.path, "file", "f", "", "flow file, or folder of flow files: a `PATH` (needed)")
+	command.Flags().BoolVar(&p.prune, "prune", false, "delete what the flow does not mention")
+	_ = command.MarkFlagFilename("file", "yaml", "yml") // the flag exists: it was made above
+}
+
+// read parses the flow. What only the server can judge, it judges itself.
+func (p *planner) read(c *cli, command *cobra.Command) (*flow.Flow, error) {
+	if p.path == "" {
+		return nil, &usageError{error: errors.New("a flow is needed: write -f and the file or folder"), command: command}
+	}
+	files, err := flow.ReadFiles(p.path)
+	if err != nil {
+		return nil, err
+	}
+	return flow.Parse(files, flow.Options{Lookup: c.lookupEnv})
+}
+
+func (c *cli) planCommand() *cobra.Command {
+	p := &planner{}
+	command := &cobra.Command{
+		Use:     "plan -f PATH",
+		Short:   "Show what applying flow files would change",
+		Args:    noArguments,
+		Example: `  malote plan -f flows/`,
+	}
+	p.flags(command)
+	return c.withJSON(c.withServer(command, func(command *cobra.Command, api *client.Client, _ []string) error {
+		return c.flow(command, p, func(request flow.Request) (flow.Plan, error) { return api.Plan(command.Context(), request) }, "")
+	}))
+}
+
+func (c *cli) applyCommand() *cobra.Command {
+	p := &planner{}
+	command := &cobra.Command{
+		Use:   "apply -f PATH",
+		Short: "Make the catalogue what flow files say",
+		Long: `Make the sources, destinations and connections what flow files say. All changes are made,
+or none. What the files do not mention stays, unless --prune is given. Secrets come from
+the environment (${NAME}) or from files (${file:/path}).`,
+		Args:    noArguments,
+		Example: `  SHOP_SECRET=… malote apply -f flows/`,
+	}
+	p.flags(command)
+	return c.withJSON(c.withServer(command, func(command *cobra.Command, api *client.Client, _ []string) error {
+		return c.flow(command, p, func(request flow.Request) (flow.Plan, error) { return api.Apply(command.Context(), request) }, "Applied.\n")
+	}))
+}
+
+// flow reads a flow, hands it to the server, and shows the plan.
+func (c *cli) flow(command *cobra.Command, p *planner, call func(flow.Request) (flow.Plan, error), done string) error {
+	parsed, err := p.read(c, command)
+	if err != nil {
+		return err
+	}
+	plan, err := call(flow.Request{State: parsed.State(), Prune: p.prune})
+	if err != nil {
+		return parsed.Locate(err)
+	}
+	if c.json {
+		return c.printJSON(plan)
+	}
+	if plan.Empty() {
+		done = ""
+	}
+	return c.printf("%s%s", plan.Text(), done)
+}
+
+func (c *cli) exportCommand() *cobra.Command {
+	path := ""
+	command := &cobra.Command{
+		Use:   "export [-o FILE]",
+		Short: "Write the catalogue as a flow file, without its secrets",
+		Args:  noArguments,
+	}
+	command.Flags().StringVarP(&path, "output", "o", "", "write this `FILE`, which must not exist, in place of the standard output")
+	return c.withServer(command, func(command *cobra.Command, api *client.Client, _ []string) error {
+		if path == "" {
+			return api.Export(command.Context(), c.out)
+		}
+		var b bytes.Buffer
+		if err := api.Export(command.Context(), &b); err != nil {
+			return err
+		}
+		return writeNew(path, b.Bytes())
+	})
+}
+
+// writeNew writes a file that does not exist yet.
+func writeNew(path string, data []byte) (err error) {
+	file, err := os.OpenFile(filepath.Clean(path), os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		return hook.Errorf(hook.KindConflict, "%s exists already: remove it, or choose another name", path)
+	}
+	if err != nil {
+		return fmt.Errorf("write the flow: %w", err)
+	}
+	defer func() { err = errors.Join(err, file.Close()) }()
+	if _, err := file.Write(data); err != nil {
+		return fmt.Errorf("write the flow: %w", err)
+	}
+	return nil
+}
+
+func (c *cli) schemaCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "schema",
+		Short: "Print the JSON Schema of flow files, for editors",
+		Args:  noArguments,
+		RunE: func(*cobra.Command, []string) error {
+			_, err := c.out.Write(flow.Schema())
+			return err
+		},
+	}
+}

@@ -1,0 +1,176 @@
+package main
+
+import (
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"malote.dev/malote/internal/config"
+	"malote.dev/malote/internal/hook"
+	"malote.dev/malote/internal/signature"
+	"malote.dev/malote/internal/signature/profiles"
+	"malote.dev/malote/internal/strict"
+)
+
+func (c *cli) providersCommand() *cobra.Command {
+	list := c.providerList("providers")
+	list.Example = `  malote providers brazil
+  malote providers show mercadopago`
+	list.AddCommand(c.providerList("list"), c.providerShow())
+	return list
+}
+
+// gallery returns the built-in profiles and those of the profiles folder.
+func (c *cli) gallery(command *cobra.Command) (*profiles.Gallery, error) {
+	settings, _, err := c.settings(command)
+	if err != nil {
+		return nil, err
+	}
+	if settings.Profiles == "" {
+		return signature.NewGallery()
+	}
+	return signature.NewGallery(os.DirFS(settings.Profiles))
+}
+
+func (c *cli) providerList(use string) *cobra.Command {
+	command := &cobra.Command{
+		Use: use + " [WORD…]", Short: "List the providers whose webhooks are understood", Args: cobra.ArbitraryArgs,
+		Long: `List the providers whose webhooks are understood: the built-in ones and those of the
+profiles folder. Words select by name, title and tag. No server is needed.`,
+	}
+	c.withSettings(command, config.GroupFiles)
+	command.RunE = func(command *cobra.Command, args []string) error {
+		gallery, err := c.gallery(command)
+		if err != nil {
+			return err
+		}
+		rows := newTable("NAME", "TITLE", "TAGS", "")
+		for _, profile := range gallery.Profiles() {
+			if !mentions(profile, args) {
+				continue
+			}
+			if c.json {
+				if err := c.printJSON(profile); err != nil {
+					return err
+				}
+				continue
+			}
+			rows.add(text(profile.Name), text(profile.Title), cell{text: strings.Join(profile.Tags, ", "), color: faint}, confirmed(profile))
+		}
+		if c.json {
+			return nil
+		}
+		return rows.write(c.out, c.color(), "No provider fits. A profile file of your own adds one: see --profiles.")
+	}
+	return c.withJSON(command)
+}
+
+func confirmed(profile *profiles.Profile) cell {
+	if profile.Confirmed {
+		return cell{}
+	}
+	return cell{text: "unconfirmed", color: yellow}
+}
+
+// mentions reports whether every word is in the profile's name, title or tags.
+func mentions(profile *profiles.Profile, words []string) bool {
+	all := strings.ToLower(profile.Name + " " + profile.Title + " " + strings.Join(profile.Tags, " "))
+	return !slices.ContainsFunc(words, func(word string) bool { return !strings.Contains(all, strings.ToLower(word)) })
+}
+
+func (c *cli) providerShow() *cobra.Command {
+	command := &cobra.Command{Use: "show NAME", Short: "Show what a source of a provider needs, with a flow to begin with", Args: cobra.ExactArgs(1)}
+	c.withSettings(command, config.GroupFiles)
+	command.RunE = func(command *cobra.Command, args []string) error {
+		gallery, err := c.gallery(command)
+		if err != nil {
+			return err
+		}
+		profile, ok := gallery.Profile(args[0])
+		if !ok {
+			return hook.Errorf(hook.KindNotFound, "no provider %q%s", args[0], strict.Suggest(args[0], gallery.Names()))
+		}
+		if c.json {
+			return c.printJSON(profile)
+		}
+		return c.showProvider(profile)
+	}
+	return c.withJSON(command)
+}
+
+func (c *cli) showProvider(profile *profiles.Profile) error {
+	english := !c.portuguese()
+	d := &details{}
+	d.add("name", text(profile.Name))
+	d.add("title", text(profile.Title))
+	if !profile.Confirmed {
+		d.add("", cell{text: "unconfirmed: not checked at the provider yet", color: yellow})
+	}
+	if profile.Docs != "" {
+		d.add("docs", text(profile.Docs))
+	}
+	if profile.Notes != nil {
+		d.add("notes", text(in(*profile.Notes, english)))
+	}
+	if profile.Secret != nil {
+		d.add("secret", text(in(profile.Secret.Label, english)+": "+in(profile.Secret.Help, english)))
+	}
+	for _, setting := range profile.Settings {
+		d.add(setting.Name, text(in(setting.Label, english)+": "+in(setting.Help, english)))
+	}
+	if profile.Retry != nil {
+		d.add("retries", text(in(*profile.Retry, english)))
+	}
+	if err := d.write(c); err != nil {
+		return err
+	}
+	return c.printf("\n%s", starter(profile))
+}
+
+// portuguese reports whether the person's locale is.
+func (c *cli) portuguese() bool {
+	for _, name := range []string{"LC_ALL", "LC_MESSAGES", "LANG"} {
+		if value, ok := c.lookupEnv(name); ok && value != "" {
+			return strings.HasPrefix(value, "pt")
+		}
+	}
+	return false
+}
+
+func in(both profiles.Text, english bool) string {
+	if english {
+		return both.En
+	}
+	return both.Pt
+}
+
+// starter is a flow with one source of the provider.
+func starter(profile *profiles.Profile) string {
+	var b strings.Builder
+	b.WriteString("sources:\n  " + profile.Name + ":\n    provider: " + profile.Name + "\n")
+	if profile.Secret != nil {
+		b.WriteString("    secret: ${" + strings.ToUpper(strings.Map(underscore, profile.Name)) + "_SECRET}\n")
+	}
+	if len(profile.Settings) > 0 {
+		b.WriteString("    settings:\n")
+	}
+	for _, setting := range profile.Settings {
+		value := setting.Default
+		if value == "" {
+			value = setting.Example
+		}
+		b.WriteString("      " + setting.Name + ": " + quoteYAML(value) + "\n")
+	}
+	return b.String()
+}
+
+func underscore(r rune) rune {
+	if (r >= 'a' && r <= 'z') || (r >= 'A' && r <= 'Z') || (r >= '0' && r <= '9') {
+		return r
+	}
+	return '_'
+}
+
+func quoteYAML(value string) string { return "'" + strings.ReplaceAll(value, "'", "''") + "'" }
