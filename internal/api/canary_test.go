@@ -25,9 +25,9 @@ func secretPlaces(t reflect.Type, seen map[reflect.Type]bool) int {
 		}
 		seen[t] = true
 		count := 0
-		for i := range t.NumField() {
-			if t.Field(i).IsExported() {
-				count += secretPlaces(t.Field(i).Type, seen)
+		for field := range t.Fields() {
+			if field.IsExported() {
+				count += secretPlaces(field.Type, seen)
 			}
 		}
 		return count

@@ -8,6 +8,8 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -62,12 +64,7 @@ func (l *lanes) Wake(id hook.DestinationID) {
 func (l *lanes) wokenOnce(id hook.DestinationID) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for _, woken := range l.woken {
-		if woken == id {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(l.woken, id)
 }
 
 // syncBuffer is a log that tests read.
@@ -321,7 +318,7 @@ func (s *schemas) check(t testing.TB, r *http.Request, got *reply) {
 	}
 	operation := item[strings.ToLower(method)].(map[string]any)
 	status := http.StatusText(got.status)
-	response, ok := operation["responses"].(map[string]any)[itoa(got.status)].(map[string]any)
+	response, ok := operation["responses"].(map[string]any)[strconv.Itoa(got.status)].(map[string]any)
 	if !ok {
 		t.Errorf("%s: the status %d %s is not documented", got.what, got.status, status)
 		return
@@ -333,7 +330,7 @@ func (s *schemas) check(t testing.TB, r *http.Request, got *reply) {
 		t.Errorf("%s: the answer %d has a body, and none is documented: %s", got.what, got.status, got.body)
 		return
 	}
-	schema := s.schema(t, documentURL+"#/paths/"+escape(path)+"/"+strings.ToLower(method)+"/responses/"+itoa(got.status)+"/content/application~1json/schema")
+	schema := s.schema(t, documentURL+"#/paths/"+escape(path)+"/"+strings.ToLower(method)+"/responses/"+strconv.Itoa(got.status)+"/content/application~1json/schema")
 	value, err := jsonschema.UnmarshalJSON(strings.NewReader(got.body))
 	if err != nil {
 		t.Errorf("%s: %v: %s", got.what, err, got.body)
@@ -358,5 +355,3 @@ func (s *schemas) schema(t testing.TB, url string) *jsonschema.Schema {
 	s.compiled[url] = schema
 	return schema
 }
-
-func itoa(n int) string { return string(rune('0'+n/100)) + string(rune('0'+n/10%10)) + string(rune('0'+n%10)) }

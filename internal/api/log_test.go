@@ -111,7 +111,9 @@ func TestDeliveries(t *testing.T) {
 	h := newHarness(t)
 	h.wire()
 	event := h.publish(`{"order":"7"}`)
-	var list struct{ Data []struct{ ID, State, Destination string } }
+	var list struct {
+		Data []struct{ ID, State, Destination string }
+	}
 	h.call("GET", "/delivery?event="+event, "").want(http.StatusOK).into(&list)
 	if len(list.Data) != 1 || list.Data[0].State != "pending" {
 		t.Fatalf("%+v", list)
@@ -225,7 +227,8 @@ func TestFold(t *testing.T) {
 	total, steps := fold([]hook.Numbers{
 		{Minute: at(0), Accepted: 1, Outcomes: map[hook.Outcome]int64{hook.OutcomeSuccess: 1}},
 		{Minute: at(4), Accepted: 2, Outcomes: map[hook.Outcome]int64{hook.OutcomeSuccess: 2}},
-		{Minute: at(5), Accepted: 4}, {Minute: at(19), Accepted: 8},
+		{Minute: at(5), Accepted: 4},
+		{Minute: at(19), Accepted: 8},
 	}, from, 5*time.Minute)
 	if total.Accepted != 15 || total.Outcomes[hook.OutcomeSuccess] != 3 {
 		t.Errorf("total %+v", total)
