@@ -65,11 +65,11 @@ func (c *cli) deliveryList(use string) *cobra.Command {
 				{text: d.Reason, color: faint},
 			}
 		}
-		head := []string{"ID", "STATE", "CREATED", "EVENT", "CONNECTION", "DESTINATION", "ATTEMPTS", "NEXT", "REASON"}
+		table := columns[hook.Delivery]{head: []string{"ID", "STATE", "CREATED", "EVENT", "CONNECTION", "DESTINATION", "ATTEMPTS", "NEXT", "REASON"}, row: row}
 		if watch {
-			return show(c, server.FollowDeliveries(command.Context(), filter, period.limit), head, row, stream)
+			return show(c, server.FollowDeliveries(command.Context(), filter, period.limit), table, stream)
 		}
-		return show(c, server.Deliveries(command.Context(), filter, period.limit), head, row, "There are no such deliveries.")
+		return show(c, server.Deliveries(command.Context(), filter, period.limit), table, "There are no such deliveries.")
 	}))
 }
 

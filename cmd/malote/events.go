@@ -47,11 +47,11 @@ func (c *cli) eventList(use string) *cobra.Command {
 				text(len(event.Targets)), text(size(event.PayloadSize)), c.noteOf(&event),
 			}
 		}
-		head := []string{"ID", "RECEIVED", "SOURCE", "TYPE", "KEY", "DELIVERIES", "SIZE", "NOTE"}
+		table := columns[hook.Event]{head: []string{"ID", "RECEIVED", "SOURCE", "TYPE", "KEY", "DELIVERIES", "SIZE", "NOTE"}, row: row}
 		if watch {
-			return show(c, server.FollowEvents(command.Context(), filter, period.limit), head, row, stream)
+			return show(c, server.FollowEvents(command.Context(), filter, period.limit), table, stream)
 		}
-		return show(c, server.Events(command.Context(), filter, period.limit), head, row, "There are no such events.")
+		return show(c, server.Events(command.Context(), filter, period.limit), table, "There are no such events.")
 	}))
 }
 
@@ -137,13 +137,19 @@ func requestPath(path, query string) string {
 	return path + query
 }
 
+// columns say how items become rows.
+type columns[T any] struct {
+	head []string
+	row  func(T) []cell
+}
+
 // stream in the place of a text for no rows means that rows are shown as they come.
 const stream = ""
 
 // show prints a list: as JSON, as a table, or row by row as they come.
-func show[T any](c *cli, items iter.Seq2[T, error], head []string, row func(T) []cell, nothing string) error {
-	rows := newTable(head...)
-	widths := make([]int, len(head))
+func show[T any](c *cli, items iter.Seq2[T, error], columns columns[T], nothing string) error {
+	rows := newTable(columns.head...)
+	widths := make([]int, len(columns.head))
 	for item, err := range items {
 		switch {
 		case err != nil:
@@ -153,11 +159,11 @@ func show[T any](c *cli, items iter.Seq2[T, error], head []string, row func(T) [
 				return err
 			}
 		case nothing == stream:
-			if err := c.line(row(item), widths); err != nil {
+			if err := c.line(columns.row(item), widths); err != nil {
 				return err
 			}
 		default:
-			rows.add(row(item)...)
+			rows.add(columns.row(item)...)
 		}
 	}
 	if c.json || nothing == stream {

@@ -40,8 +40,8 @@ func (c *cli) refusedList(use string) *cobra.Command {
 				{text: strings.Join(r.Explanation, " "), color: faint},
 			}
 		}
-		head := []string{"ID", "RECEIVED", "SOURCE", "REASON", "FROM", "ADMITTED AS", "EXPLANATION"}
-		return show(c, server.Refused(command.Context(), source, limit), head, row, "There are no refused requests.")
+		table := columns[hook.Refusal]{head: []string{"ID", "RECEIVED", "SOURCE", "REASON", "FROM", "ADMITTED AS", "EXPLANATION"}, row: row}
+		return show(c, server.Refused(command.Context(), source, limit), table, "There are no refused requests.")
 	}))
 }
 

@@ -194,8 +194,8 @@ func scheme(sign *hook.Sign) string {
 }
 
 func (p *planner) connection(name string, spec ConnectionSpec, state *State) {
-	p.end(name, "from", "source", spec.From, ends(p.sources, state.Sources, p.prune))
-	p.end(name, "to", "destination", spec.To, ends(p.destinations, state.Destinations, p.prune))
+	p.end("connections."+name+".from", "source", spec.From, ends(p.sources, state.Sources, p.prune))
+	p.end("connections."+name+".to", "destination", spec.To, ends(p.destinations, state.Destinations, p.prune))
 	if spec.Order != nil {
 		p.warnf("the connection %s asks for an order, which is kept but not enforced yet: deliveries may overtake each other", name)
 	}
@@ -241,12 +241,10 @@ func ends[Noun, Spec any](current map[string]*Noun, wanted map[string]Spec, prun
 	return known
 }
 
-func (p *planner) end(connection, path, noun, name string, known map[string]bool) {
+// end notes that the end of a connection at path names nothing.
+func (p *planner) end(path, noun, name string, known map[string]bool) {
 	if !known[name] {
-		p.problems = append(p.problems, hook.Problem{
-			Path:    "connections." + connection + "." + path,
-			Message: fmt.Sprintf("no %s %q%s", noun, name, strict.Suggest(name, names(known))),
-		})
+		p.problems = append(p.problems, hook.Problem{Path: path, Message: fmt.Sprintf("no %s %q%s", noun, name, strict.Suggest(name, names(known)))})
 	}
 }
 
