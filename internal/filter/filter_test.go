@@ -17,7 +17,8 @@ func sampleEvent() *hook.Event {
 		Headers: hook.Headers{
 			{Name: "Content-Type", Value: "application/json"},
 			{Name: "X-Topic", Value: "orders/create"},
-			{Name: "Accept", Value: "a"}, {Name: "accept", Value: "b"},
+			{Name: "Accept", Value: "a"},
+			{Name: "accept", Value: "b"},
 		},
 		Payload: []byte(` {"total_price":"100.00","n":3,"f":2.5,"big":820982911946154508,"huge":18446744073709551615,"nul":null,"yes":true,
 			"items":[{"q":1,"sku":"A"},{"q":2,"sku":"B"}],"o":{"a":{"b":true}},"tags":["x","y"],"esc\u0061ped":"ok","a.b":"dotted",

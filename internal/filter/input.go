@@ -64,9 +64,6 @@ func (in *Input) scan(text string) ([]part, bool) {
 	return in.places[from:len(in.places):len(in.places)], ok
 }
 
-// Event returns the event that the Input reads.
-func (in *Input) Event() *hook.Event { return in.event }
-
 // The variables of expressions.
 const (
 	varData    = "data"

@@ -2,12 +2,12 @@ package ingest
 
 import (
 	"bytes"
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
 	"errors"
-	"fmt"
 	"log/slog"
 	"maps"
 	"net"
@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"go.uber.org/goleak"
 
 	"malote.dev/malote/internal/hook"
 	"malote.dev/malote/internal/route"
@@ -281,7 +282,8 @@ func TestDuplicatesAreAnsweredAsTheFirst(t *testing.T) {
 }
 
 func TestSourcesDoNotShareIds(t *testing.T) {
-	if dedupeHash(1, "x") == dedupeHash(2, "x") || dedupeHash(1, "x") == dedupeHash(1, "y") || dedupeHash(1, "x") != dedupeHash(1, "x") {
+	hash, again := dedupeHash(1, "x"), dedupeHash(1, "x")
+	if hash != again || hash == dedupeHash(2, "x") || hash == dedupeHash(1, "y") {
 		t.Error("the hash does not tell sources and ids apart")
 	}
 }
@@ -323,6 +325,17 @@ func TestAFullStoreIsToldAndLanesAreReleased(t *testing.T) {
 	}
 	if !w.lanes.balanced() || len(w.lanes.jobs) != 0 {
 		t.Error("the lanes keep a reservation")
+	}
+}
+
+func TestASenderThatLeavesIsNotAFailure(t *testing.T) {
+	w := newWorld(t, withConnection(source(10, "shop")))
+	ctx, leave := context.WithCancel(t.Context())
+	leave()
+	w.store.err = ctx.Err()
+	w.send(request(http.MethodPost, "/in/shop", "x").WithContext(ctx))
+	if !w.lanes.balanced() || len(w.store.accepted)+len(w.store.refusals) != 0 || w.counted(t, "malote_ingest_refused_total") != 1 {
+		t.Error("something of it is left")
 	}
 }
 
@@ -439,7 +452,7 @@ func TestTheDeadlineIsOfTheBodyAlone(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer answer.Body.Close()
-	if answer.StatusCode != 200 || slow.err != nil {
+	if answer.StatusCode != http.StatusOK || slow.err != nil {
 		t.Errorf("%d %v", answer.StatusCode, slow.err)
 	}
 }
@@ -589,6 +602,8 @@ func TestLogsNameEventsAndHideSecrets(t *testing.T) {
 
 func TestRoutePackageNamesAgree(t *testing.T) {
 	if route.DefaultType != signature.DefaultType {
-		t.Error(fmt.Sprintf("%q and %q", route.DefaultType, signature.DefaultType))
+		t.Errorf("%q and %q", route.DefaultType, signature.DefaultType)
 	}
 }
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }

@@ -213,7 +213,7 @@ func (w *world) post(path, body string, headers ...string) *httptest.ResponseRec
 	return w.send(request(http.MethodPost, path, body, headers...))
 }
 
-// request returns a request with headers given as name, value, name, value, …
+// request returns a request with headers given as pairs of name and value.
 func request(method, path, body string, headers ...string) *http.Request {
 	r := httptest.NewRequest(method, "http://malote.example"+path, strings.NewReader(body))
 	for i := 0; i < len(headers); i += 2 {

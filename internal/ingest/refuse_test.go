@@ -25,7 +25,7 @@ func TestRefusedRequestsAreKeptWithAnExplanation(t *testing.T) {
 	}
 	kept := w.store.refusals[0]
 	if kept.Reason != rule.BadToken || len(kept.Explanation) == 0 || string(kept.Payload) != "body" || kept.Query != "a=b" ||
-		kept.Method != "POST" || kept.Source != 10 || kept.Project != projectID || kept.ID == 0 || kept.Remote != "192.0.2.1" || kept.Truncated {
+		kept.Method != http.MethodPost || kept.Source != 10 || kept.Project != projectID || kept.ID == 0 || kept.Remote != "192.0.2.1" || kept.Truncated {
 		t.Errorf("%+v", kept)
 	}
 	for _, sentence := range kept.Explanation {

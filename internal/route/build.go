@@ -37,10 +37,13 @@ func (b *builder) build(ctx context.Context, catalogue *hook.Catalogue) *Snapsho
 			b.next.byName[source.Name] = source
 		}
 	}
-	inOrder := slices.Clone(catalogue.Connections)
-	slices.SortFunc(inOrder, func(a, b hook.Connection) int { return cmp.Compare(a.ID, b.ID) })
-	for i := range inOrder {
-		b.connect(ctx, &inOrder[i])
+	inOrder := make([]*hook.Connection, len(catalogue.Connections))
+	for i := range catalogue.Connections {
+		inOrder[i] = &catalogue.Connections[i]
+	}
+	slices.SortFunc(inOrder, func(a, b *hook.Connection) int { return cmp.Compare(a.ID, b.ID) })
+	for _, connection := range inOrder {
+		b.connect(ctx, connection)
 	}
 	return b.next
 }
