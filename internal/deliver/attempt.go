@@ -147,12 +147,14 @@ func (e *Engine) conclude(ctx context.Context, l *lane, it *item, route Route, g
 	now := time.Now()
 	changed := l.observeLocked(time.Duration(got.attempt.Duration), got.try.Outcome == hook.OutcomeSuccess)
 	switch {
-	case got.try.Outcome == hook.OutcomeThrottled && got.try.RetryAfter > 0:
-		until := now.Add(min(got.try.RetryAfter, maxCoolDown))
-		if until.After(l.coolUntil) {
+	case got.try.Outcome == hook.OutcomeThrottled:
+		coolDown := min(max(got.try.RetryAfter, minCoolDown), maxCoolDown)
+		if until := now.Add(coolDown); until.After(l.coolUntil) {
 			l.coolUntil = until
 		}
-		shed = e.shedLocked(l, 0)
+		if coolDown >= longCoolDown {
+			shed = e.shedLocked(l, 0)
+		}
 	case got.try.Outcome == hook.OutcomeGone && !l.suspending:
 		suspend, l.suspending = true, true
 	default:

@@ -102,14 +102,14 @@ func (e *Engine) Reserve(id hook.DestinationID) bool {
 func (e *Engine) Release(id hook.DestinationID) {
 	l := e.lock(id)
 	defer l.mu.Unlock()
-	l.reserved--
+	l.reserved = max(0, l.reserved-1)
 	e.planLocked(l, time.Now())
 }
 
 // Dispatch hands over an accepted delivery for which there was room. It never waits.
 func (e *Engine) Dispatch(job *hook.Job) {
 	l := e.lock(job.Delivery.Destination)
-	l.reserved--
+	l.reserved = max(0, l.reserved-1)
 	if e.stopped.Load() {
 		l.mu.Unlock()
 		e.giveBack(nil, &item{job: job})
@@ -118,6 +118,9 @@ func (e *Engine) Dispatch(job *hook.Job) {
 	now := time.Now()
 	e.enqueueLocked(l, job, now.Add(lease))
 	start := e.startLocked(l, now, 1)
+	if l.running == 0 {
+		e.planLocked(l, now)
+	}
 	l.mu.Unlock()
 	e.begin(l, start)
 }

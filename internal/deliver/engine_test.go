@@ -1,6 +1,7 @@
 package deliver_test
 
 import (
+	"context"
 	"net/http"
 	"slices"
 	"strconv"
@@ -685,14 +686,68 @@ func TestMemoryLimit(t *testing.T) {
 	})
 }
 
-func TestIdleLanesAreForgotten(t *testing.T) {
-	bubble(t, nil, func(b *bench) {
+// closing is a driver that counts its ends.
+type closing struct{ closed *atomic.Int32 }
+
+func (closing) Send(ctx context.Context, _ *destination.Message) (*destination.Answer, error) {
+	return &destination.Answer{Status: http.StatusOK}, wait(ctx, 5*time.Second)
+}
+
+func (c closing) Close() error {
+	c.closed.Add(1)
+	return nil
+}
+
+// A sender is closed when its destination has changed and no attempt uses it any more,
+// when its lane had nothing to do for long, and at the end.
+func TestSendersAreClosed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, nil)
+		var opened, closed atomic.Int32
+		b.options.Senders = func(*hook.Destination) (*destination.Sender, error) {
+			opened.Add(1)
+			return destination.NewSender(closing{&closed}, destination.Options{Logger: quiet()}), nil
+		}
+		b.start()
+		check := func(when string, wantOpened, wantClosed int32) {
+			t.Helper()
+			if opened.Load() != wantOpened || closed.Load() != wantClosed {
+				t.Errorf("%s: %d opened and %d closed, want %d and %d", when, opened.Load(), closed.Load(), wantOpened, wantClosed)
+			}
+		}
 		b.accept(destinationID, "{}")
+		pass(time.Second)
+		b.catalogue.change(destinationID, func(*hook.Destination) {})
+		b.accept(destinationID, "{}")
+		pass(time.Second)
+		check("while the old one is in use", 2, 0)
+		pass(10 * time.Second)
+		check("when the old one is not in use any more", 2, 1)
 		pass(time.Hour)
-		job := b.accept(destinationID, "{}")
-		synctest.Wait()
-		if row := b.queue.row(job.Delivery.ID); row.state != hook.StateSucceeded {
-			t.Errorf("after the lane was forgotten a delivery is %v", row.state)
+		check("after an hour without work", 2, 2)
+		b.accept(destinationID, "{}")
+		pass(10 * time.Second)
+		b.stop()
+		check("at the end", 3, 3)
+	})
+}
+
+// A throttling destination without Retry-After is asked less often, too.
+func TestThrottledWithoutRetryAfter(t *testing.T) {
+	off := func(_ *hook.Destination, c *hook.Connection) { c.Retry = noJitter(time.Hour) }
+	bubble(t, off, func(b *bench) {
+		b.receiver.answer(respond(429, 0))
+		for range 500 {
+			b.accept(destinationID, "{}")
+		}
+		pass(10 * time.Second)
+		if n := len(b.receiver.got()); n < 9 || n > 11*hook.DefaultConcurrency {
+			t.Errorf("%d requests in ten seconds", n)
+		}
+		b.receiver.answer(nil)
+		pass(5 * time.Second)
+		if count := b.queue.count(); count[hook.StateSucceeded] < 480 {
+			t.Errorf("states %v after it works again", count)
 		}
 	})
 }

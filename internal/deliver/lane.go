@@ -130,6 +130,9 @@ func (l *lane) observeLocked(took time.Duration, success bool) bool {
 
 // nextLookLocked is when the lane has to be looked at again because of the clock.
 func (l *lane) nextLookLocked(now time.Time) (time.Time, bool) {
+	if l.coolUntil.After(now) {
+		return l.coolUntil, true // nothing happens before, and then everything is looked at
+	}
 	next, ok := l.due.next()
 	sooner := func(at time.Time) {
 		if !ok || at.Before(next) {
@@ -144,9 +147,6 @@ func (l *lane) nextLookLocked(now time.Time) (time.Time, bool) {
 	}
 	if l.queue.count > 0 && l.tokenAt.After(now) {
 		sooner(l.tokenAt)
-	}
-	if l.coolUntil.After(now) && (!ok || next.Before(l.coolUntil)) {
-		return l.coolUntil, true
 	}
 	return next, ok
 }

@@ -74,7 +74,9 @@ const (
 	reviewEvery   = 30 * time.Second // the store is asked what is due, in case a wake-up was lost
 	reviewGap     = time.Second      // … and not more often than this when something asks for it
 	claimBackoff  = time.Second      // after a claim failed
-	maxCoolDown   = 5 * time.Minute  // how long one answer's Retry-After stops a whole lane
+	minCoolDown   = time.Second      // how long a 429 or 503 stops a whole lane …
+	maxCoolDown   = 5 * time.Minute  // … and how long at the most by its Retry-After
+	longCoolDown  = 5 * time.Second  // what waits goes back to the store when it would wait so long
 	laneIdle      = 10 * time.Minute // a lane without work is forgotten after so long
 	workerIdle    = 10 * time.Second // a worker without work ends after so long
 	maxClaimers   = 4                // claims that run at the same time

@@ -5,12 +5,12 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"maps"
 	"net/http"
 	"net/textproto"
 	"net/url"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 
 	"malote.dev/malote/internal/destination"
@@ -120,12 +120,26 @@ func (d *driver) list(m *destination.Message, content *encoded) (hook.Headers, e
 	}
 	message := signature.Message{ID: id, Time: m.Time, Method: d.method, URL: d.target, Body: content.body}
 	err := d.signer.Sign(&message, func(name, value string) {
-		name = textproto.CanonicalMIMEHeaderKey(name)
+		name = canonical(name)
 		if name != headerID || value != id {
 			list = append(list, hook.Header{Name: name, Value: value})
 		}
 	})
 	return list, err
+}
+
+// canonical is textproto.CanonicalMIMEHeaderKey, without memory for the names of the
+// usual signatures.
+func canonical(name string) string {
+	switch name {
+	case "webhook-id":
+		return headerID
+	case "webhook-timestamp":
+		return "Webhook-Timestamp"
+	case "webhook-signature":
+		return "Webhook-Signature"
+	}
+	return textproto.CanonicalMIMEHeaderKey(name)
 }
 
 // exchange makes one request and fills the answer from what comes back.
@@ -170,11 +184,12 @@ func toHeader(list hook.Headers) http.Header {
 // fromHeader turns a Header into a list in the order of the names.
 func fromHeader(header http.Header) hook.Headers {
 	list := make(hook.Headers, 0, len(header))
-	for _, name := range slices.Sorted(maps.Keys(header)) {
-		for _, value := range header[name] {
+	for name, values := range header {
+		for _, value := range values {
 			list = append(list, hook.Header{Name: name, Value: value})
 		}
 	}
+	slices.SortStableFunc(list, func(a, b hook.Header) int { return strings.Compare(a.Name, b.Name) })
 	return list
 }
 
