@@ -56,9 +56,6 @@ func (p *Program) Match(in *Input) (bool, error) {
 	return bool(passes), nil
 }
 
-// String returns the filter as it was written.
-func (p *Program) String() string { return p.expression.text }
-
 // Text returns the expression's result for the event, "" where it is null or absent.
 // What it refers to must be there: "data.?id.orValue(”)" is how to allow that it is not.
 func (p *TextProgram) Text(in *Input) (string, error) {
@@ -69,12 +66,8 @@ func (p *TextProgram) Text(in *Input) (string, error) {
 	return textOf(value)
 }
 
-// String returns the expression as it was written.
-func (p *TextProgram) String() string { return p.expression.text }
-
 // expression is what both kinds of program share.
 type expression struct {
-	text    string
 	program cel.Program
 	metered bool
 }
@@ -99,7 +92,7 @@ func compile(text, what string, wanted ...*cel.Type) (expression, error) {
 	if !returns(checked.OutputType(), wanted) {
 		return expression{}, invalid(fmt.Sprintf("the expression gives %s, but %s is needed", checked.OutputType(), what))
 	}
-	compiled := expression{text: text, metered: needsMeter(checked.NativeRep().Expr())}
+	compiled := expression{metered: needsMeter(checked.NativeRep().Expr())}
 	options := []cel.ProgramOption{cel.EvalOptions(cel.OptOptimize)}
 	if compiled.metered {
 		options = append(options, cel.CostLimit(costLimit))
