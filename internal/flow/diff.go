@@ -69,9 +69,19 @@ func entries(path string, value reflect.Value) []leaf {
 	}
 	all := make([]leaf, 0, len(keys))
 	for _, key := range names(keys) {
-		all = append(all, leaves(path+"."+key, keys[key])...)
+		inner := leaves(path+"."+key, keys[key])
+		for i := range inner {
+			inner[i].secret = inner[i].secret || isCredential(path, key)
+		}
+		all = append(all, inner...)
 	}
 	return all
+}
+
+// isCredential reports whether an entry of the mapping at path is a secret although
+// its type does not say so: a header that proves who we are.
+func isCredential(path, key string) bool {
+	return strings.HasSuffix(path, "http.headers") && hook.CredentialHeader(key)
 }
 
 // items lists a list of plain values as one leaf, so that a person sees it whole.

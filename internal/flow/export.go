@@ -128,7 +128,11 @@ func (w *writer) node(path []string, value reflect.Value) *yaml.Node {
 			keys[key.String()] = value.MapIndex(key)
 		}
 		for _, key := range names(keys) {
-			node.Content = append(node.Content, text(key), w.node(append(path, key), keys[key]))
+			child := w.node(append(path, key), keys[key])
+			if value := keys[key].String(); isCredential(strings.Join(path, "."), key) && value != "" {
+				child = text("${" + w.variable(append(path, key), value) + "}")
+			}
+			node.Content = append(node.Content, text(key), child)
 		}
 		return node
 	case reflect.Slice:

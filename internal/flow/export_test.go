@@ -15,6 +15,11 @@ import (
 
 func TestExport(t *testing.T) {
 	catalogue := applied(hook.Catalogue{}, mustPlan(t, example, hook.Catalogue{}, false))
+	for i := range catalogue.Destinations {
+		if headers := catalogue.Destinations[i].HTTP.Headers; headers != nil {
+			headers["X-Api-Key"] = "k3y" // a secret by its name
+		}
+	}
 	catalogue.Sources = append(catalogue.Sources, hook.Source{Project: project + 1, Name: "foreign"})
 	got, err := Export(project, catalogue)
 	if err != nil {
@@ -25,6 +30,7 @@ func TestExport(t *testing.T) {
 #
 #   METER_TOKEN_SECRET  sources.meter.verify.token.secret
 #   SHOP_SECRET  sources.shop.secret
+#   ERP_HEADERS_X_API_KEY  destinations.erp.http.headers.X-Api-Key
 #   ERP_AUTH_BEARER  destinations.erp.http.auth.bearer
 #   ERP_SIGN_SECRET  destinations.erp.http.sign.secret
 
@@ -55,6 +61,7 @@ destinations:
     http:
       url: https://erp.example.com/orders
       headers:
+        X-Api-Key: ${ERP_HEADERS_X_API_KEY}
         x-version: '2'
       auth:
         bearer: ${ERP_AUTH_BEARER}
@@ -79,7 +86,7 @@ connections:
 	if diff := cmp.Diff(want, string(got)); diff != "" {
 		t.Error(diff)
 	}
-	for _, secret := range []string{"shh", "whsec_"} {
+	for _, secret := range []string{"shh", "whsec_", "k3y"} {
 		if strings.Contains(string(got), secret) {
 			t.Errorf("the file holds the secret %q", secret)
 		}

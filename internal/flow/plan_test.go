@@ -152,16 +152,19 @@ connections:
 
 func TestPlanUpdatesAndDeletes(t *testing.T) {
 	catalogue := applied(hook.Catalogue{}, mustPlan(t, small, hook.Catalogue{}, false))
-	changed := strings.NewReplacer("shopify, secret", "stripe, secret", "SHOPIFY_SECRET", "METER_TOKEN", "orders: {", "payments: { types: [a],").Replace(small)
+	catalogue.Destinations[0].HTTP.Headers = map[string]string{"Authorization": "Bearer old"}
+	changed := strings.NewReplacer("https://erp.example.com/ }", "https://erp.example.com/, headers: {Authorization: new} }", "shopify, secret", "stripe, secret", "SHOPIFY_SECRET", "METER_TOKEN", "orders: {", "payments: { types: [a],").Replace(small)
 	if got, want := mustPlan(t, changed, catalogue, false).Text(), `~ source shop
     provider: shopify → stripe
     secret: (secret) → (secret changed)
+~ destination erp
+    http.headers.Authorization: (secret) → (secret changed)
 + connection payments
     from: shop
     to: erp
     types: [a]
 not in the flow, and left alone: connection orders
-1 to create, 1 to update, 0 to delete.
+1 to create, 2 to update, 0 to delete.
 `; got != want {
 		t.Error(gocmp.Diff(want, got))
 	}
