@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"slices"
 	"strconv"
+	"strings"
 
 	"malote.dev/malote/internal/hook"
 	"malote.dev/malote/internal/signature/profiles"
@@ -34,7 +35,43 @@ type Profile = profiles.Profile
 // NewGallery returns the built-in profiles and those in the given file systems
 // (*.yaml), a later one replacing an earlier one of the same name. The error is a
 // *hook.Error of KindInvalid whose problems name file and line.
-func NewGallery(extra ...fs.FS) (*Gallery, error) { return profiles.New(extra...) }
+func NewGallery(extra ...fs.FS) (*Gallery, error) {
+	gallery, err := profiles.New(extra...)
+	if err != nil {
+		return nil, err
+	}
+	var found []hook.Problem
+	for _, p := range gallery.Profiles() {
+		found = append(found, checkProfile(p)...)
+	}
+	if err := hook.Invalid("the provider profiles cannot be used", found); err != nil {
+		return nil, err
+	}
+	return gallery, nil
+}
+
+// noKeys stands in for a fetcher where a rule is only checked.
+type noKeys struct{}
+
+func (noKeys) Fetch(context.Context, string) ([]byte, error) {
+	return nil, hook.Errorf(hook.KindUnavailable, "nothing is fetched while a profile is checked")
+}
+
+// checkProfile compiles the profile's rule and handshakes without a source. What
+// depends on a source's secret and settings is left for later.
+func checkProfile(p *Profile) []hook.Problem {
+	_, found := rule.Compile(rule.Options{Verify: p.Verify, Secrets: []rule.Secret{{Value: "any", Path: "secret"}}, Keys: noKeys{}})
+	_, more := compileHandshakes(p.Handshakes, noKeys{})
+	var out []hook.Problem
+	for _, one := range slices.Concat(found, more) {
+		last := one.Path[strings.LastIndexByte(one.Path, '.')+1:]
+		early := strings.HasPrefix(one.Path, "verify") || strings.HasPrefix(one.Path, "handshakes")
+		if early && !slices.Contains([]string{"ca", "jwks", "publicKey", "ips", "proxies"}, last) {
+			out = append(out, hook.Problem{Path: p.Place(one.Path), Message: one.Message})
+		}
+	}
+	return out
+}
 
 // Reasons returns every reason for which a request can be refused.
 func Reasons() []string { return rule.Reasons() }

@@ -98,6 +98,13 @@ func Parse(file string, data []byte) (*Profile, []hook.Problem) {
 	case len(decoder.Problems()) == 0:
 		decoder.Addf(strict.Position{File: file}, "a profile is one YAML document, not %d", len(documents))
 	}
+	profile.place = func(path string) string {
+		at, ok := decoder.At(bracketed(path))
+		if !ok {
+			at = strict.Position{File: file}
+		}
+		return at.String()
+	}
 	if len(decoder.Problems()) == 0 {
 		profile.check(file, decoder)
 	}
@@ -108,8 +115,24 @@ func Parse(file string, data []byte) (*Profile, []hook.Problem) {
 	return profile, found
 }
 
+// bracketed turns "anyOf.0.hmac" into "anyOf[0].hmac", as the decoder names places.
+func bracketed(path string) string {
+	var b strings.Builder
+	for part := range strings.SplitSeq(path, ".") {
+		switch {
+		case part != "" && strings.Trim(part, "0123456789") == "":
+			b.WriteString("[" + part + "]")
+		case b.Len() > 0:
+			b.WriteString("." + part)
+		default:
+			b.WriteString(part)
+		}
+	}
+	return b.String()
+}
+
 // check finds what a single file can get wrong by itself. The rule and its templates
-// are checked when a source uses them.
+// are checked by whoever can compile them.
 func (p *Profile) check(file string, decoder *strict.Decoder) {
 	complainf := func(key, format string, args ...any) {
 		at, ok := decoder.At(key)

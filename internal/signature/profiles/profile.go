@@ -32,6 +32,17 @@ type Profile struct {
 	Settings   []Setting        `json:"settings,omitempty"`
 	Retry      *Text            `json:"retry,omitempty"` // how the provider repeats what failed
 	Sample     *Sample          `json:"sample,omitempty"`
+
+	place func(path string) string
+}
+
+// Place returns where in its file the value with a dotted path stands, or the nearest
+// value around it.
+func (p *Profile) Place(path string) string {
+	if p.place == nil {
+		return p.Name + ".yaml"
+	}
+	return p.place(path)
 }
 
 // Text is a sentence or two in the languages of the interface.
