@@ -38,6 +38,7 @@ func questions(middle string) []question {
 		{"newest events", "/event?limit=50"},
 		{"events of a source", "/event?limit=50&source=shop"},
 		{"events of a type", "/event?limit=50&type=push"},
+		{"events of a type that never came", "/event?limit=50&type=never"},
 		{"newest deliveries", "/delivery?limit=50"},
 		{"deliveries to a destination", "/delivery?limit=50&destination=erp"},
 		{"failed deliveries, of which there are none", "/delivery?limit=50&state=failed"},
