@@ -261,10 +261,17 @@ async function show() {
   await attempt(async () => { refresh = await render(Object.fromEntries(new URLSearchParams(search)), id); });
 }
 
+// count shows what the last hour brought, from the roll-ups.
+async function count() {
+  const overview = await get("stats/overview");
+  document.getElementById("numbers").textContent = text.lastHour(overview.sources.accepted ?? 0, overview.destinations.succeeded ?? 0);
+}
+
 async function tick() {
   const current = refresh;
   if (current && !document.hidden && token.get()) {
     try {
+      await count();
       const next = await current();
       if (refresh === current && next !== undefined) refresh = next;
     } catch {
@@ -284,7 +291,7 @@ function start() {
     history.replaceState(null, "", "#/events");
   }
   if (!location.hash) history.replaceState(null, "", "#/events");
-  document.getElementById("signout").onclick = () => { token.clear(); show(); };
+  document.getElementById("signout").onclick = () => { token.clear(); document.getElementById("numbers").textContent = ""; show(); };
   addEventListener("hashchange", show);
   show();
   setTimeout(tick, pollEvery);

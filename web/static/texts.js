@@ -15,7 +15,7 @@ export const texts = {
     done: "Done.", admit: "Admit now", explanation: "Why", became: "It became", refusedAt: "Refused",
     pending: "pending", sending: "sending", succeeded: "succeeded", failed: "failed", held: "held", canceled: "canceled",
     offline: "The server does not answer. Trying again…", notFound: "There is nothing at this address.", id: "Id", from: "From", duration: "Took",
-    lastMinute: (n, ok) => `${n} events and ${ok} deliveries in the last hour`, duplicates: "Came again", duplicateTimes: n => `${n} times`,
+    lastHour: (n, ok) => `${n} events and ${ok} deliveries in the last hour`, duplicates: "Came again", duplicateTimes: n => `${n} times`,
   },
   pt: {
     events: "Eventos", deliveries: "Entregas", refused: "Recusados", api: "API", signout: "Sair", pages: "Páginas",
@@ -31,6 +31,6 @@ export const texts = {
     done: "Feito.", admit: "Admitir agora", explanation: "Por quê", became: "Tornou-se", refusedAt: "Recusado",
     pending: "pendente", sending: "enviando", succeeded: "entregue", failed: "falhou", held: "retida", canceled: "cancelada",
     offline: "O servidor não responde. Tentando de novo…", notFound: "Não há nada neste endereço.", id: "Id", from: "De", duration: "Levou",
-    lastMinute: (n, ok) => `${n} eventos e ${ok} entregas na última hora`, duplicates: "Veio de novo", duplicateTimes: n => `${n} vezes`,
+    lastHour: (n, ok) => `${n} eventos e ${ok} entregas na última hora`, duplicates: "Veio de novo", duplicateTimes: n => `${n} vezes`,
   },
 };
