@@ -64,6 +64,7 @@ var layers = map[string]int{
 	"internal/store/sqlite": 4,
 	"internal/api":          4,
 	"internal/api/body":     4,
+	"internal/api/rest":     3,
 	"internal/demo":         4,
 
 	"internal/app":    5,

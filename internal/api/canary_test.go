@@ -146,13 +146,13 @@ func (h *harness) deliverAll() int {
 func (h *harness) readable() []string {
 	h.t.Helper()
 	var paths []string
-	for _, e := range table() {
-		if e.method != http.MethodGet || e.stream || e.id == "destination.secret.get" {
+	for _, e := range (&server{}).table() {
+		if e.Method != http.MethodGet || e.Stream || e.ID == "destination.secret.get" {
 			continue
 		}
-		before, after, one := strings.Cut(e.path, "{id}")
+		before, after, one := strings.Cut(e.Path, "{id}")
 		if !one {
-			paths = append(paths, e.path, e.path+"?limit=1")
+			paths = append(paths, e.Path, e.Path+"?limit=1")
 			continue
 		}
 		list := strings.TrimPrefix(strings.TrimSuffix(before, "/"), "/stats")

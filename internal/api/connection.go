@@ -5,6 +5,7 @@ import (
 	"net/http"
 
 	"malote.dev/malote/internal/api/body"
+	"malote.dev/malote/internal/api/rest"
 	"malote.dev/malote/internal/hook"
 	"malote.dev/malote/internal/store"
 )
@@ -26,41 +27,41 @@ type ConnectionOut struct {
 	Warnings []string `json:"warnings,omitempty" doc:"What is set and has no effect yet"`
 }
 
-func connectionRoutes() []*endpoint {
-	return []*endpoint{
+func (s *server) connectionRoutes() []*rest.Route {
+	return []*rest.Route{
 		{
-			method: http.MethodGet, path: "/connection", id: "connection.list", role: hook.RoleViewer,
-			summary: "List connections", bind: handle((*server).listConnections),
+			Method: http.MethodGet, Path: "/connection", ID: "connection.list", Role: hook.RoleViewer,
+			Summary: "List connections", Bind: rest.Handle(s.listConnections),
 		},
 		{
-			method: http.MethodPost, path: "/connection", id: "connection.create", role: hook.RoleAdmin, status: http.StatusCreated,
-			summary: "Create a connection", in: ConnectionIn{}, bind: handle((*server).createConnection),
+			Method: http.MethodPost, Path: "/connection", ID: "connection.create", Role: hook.RoleAdmin, Status: http.StatusCreated,
+			Summary: "Create a connection", In: ConnectionIn{}, Bind: rest.Handle(s.createConnection),
 		},
 		{
-			method: http.MethodGet, path: "/connection/{id}", id: "connection.get", role: hook.RoleViewer,
-			summary: "Get a connection", bind: handle((*server).getConnection),
+			Method: http.MethodGet, Path: "/connection/{id}", ID: "connection.get", Role: hook.RoleViewer,
+			Summary: "Get a connection", Bind: rest.Handle(s.getConnection),
 		},
 		{
-			method: http.MethodPut, path: "/connection/{id}", id: "connection.update", role: hook.RoleAdmin,
-			summary: "Replace a connection", in: ConnectionIn{}, bind: handle((*server).putConnection),
+			Method: http.MethodPut, Path: "/connection/{id}", ID: "connection.update", Role: hook.RoleAdmin,
+			Summary: "Replace a connection", In: ConnectionIn{}, Bind: rest.Handle(s.putConnection),
 		},
 		{
-			method: http.MethodPatch, path: "/connection/{id}", id: "connection.patch", role: hook.RoleAdmin,
-			summary: "Change parts of a connection", more: patchText, in: ConnectionIn{}, bind: handle((*server).patchConnection),
+			Method: http.MethodPatch, Path: "/connection/{id}", ID: "connection.patch", Role: hook.RoleAdmin,
+			Summary: "Change parts of a connection", More: patchText, In: ConnectionIn{}, Bind: rest.Handle(s.patchConnection),
 		},
 		{
-			method: http.MethodDelete, path: "/connection/{id}", id: "connection.delete", role: hook.RoleAdmin, status: http.StatusNoContent,
-			summary: "Delete a connection", more: "Its deliveries under way are canceled.", bind: handle((*server).deleteConnection),
+			Method: http.MethodDelete, Path: "/connection/{id}", ID: "connection.delete", Role: hook.RoleAdmin, Status: http.StatusNoContent,
+			Summary: "Delete a connection", More: "Its deliveries under way are canceled.", Bind: rest.Handle(s.deleteConnection),
 		},
 		{
-			method: http.MethodPost, path: "/connection/{id}/pause", id: "connection.pause", role: hook.RoleOperator,
-			summary: "Pause a connection", more: "It goes on matching events; their deliveries are held, not lost.",
-			in: PauseIn{}, empty: true, bind: handle((*server).pauseConnection),
+			Method: http.MethodPost, Path: "/connection/{id}/pause", ID: "connection.pause", Role: hook.RoleOperator,
+			Summary: "Pause a connection", More: "It goes on matching events; their deliveries are held, not lost.",
+			In: PauseIn{}, Empty: true, Bind: rest.Handle(s.pauseConnection),
 		},
 		{
-			method: http.MethodPost, path: "/connection/{id}/resume", id: "connection.resume", role: hook.RoleOperator,
-			summary: "Resume a connection", more: "What was held is due at once, unless the destination is paused.",
-			bind: handle((*server).resumeConnection),
+			Method: http.MethodPost, Path: "/connection/{id}/resume", ID: "connection.resume", Role: hook.RoleOperator,
+			Summary: "Resume a connection", More: "What was held is due at once, unless the destination is paused.",
+			Bind: rest.Handle(s.resumeConnection),
 		},
 	}
 }
@@ -76,34 +77,34 @@ func (s *server) showConnection(c *hook.Connection) ConnectionOut {
 	return shown
 }
 
-type listConnectionsIn struct{ Paging }
+type listConnectionsIn struct{ rest.Paging }
 
-func (s *server) listConnections(ctx context.Context, in *listConnectionsIn) (*out[List[ConnectionOut]], error) {
-	req, err := pageOf(in.Paging, hook.ParseID[hook.ConnectionID])
+func (s *server) listConnections(ctx context.Context, in *listConnectionsIn) (*rest.Out[rest.List[ConnectionOut]], error) {
+	req, err := rest.PageOf(in.Paging, hook.ParseID[hook.ConnectionID])
 	if err != nil {
 		return nil, err
 	}
-	found, err := s.Store.Connections().List(ctx, projectOf(ctx), req)
+	found, err := s.Store.Connections().List(ctx, rest.ProjectOf(ctx), req)
 	if err != nil {
 		return nil, err
 	}
-	return listOf[hook.ConnectionID](found, s.showConnection), nil
+	return rest.ListOf[hook.ConnectionID](found, s.showConnection), nil
 }
 
-func (s *server) getConnection(ctx context.Context, in *oneNoun) (*versioned[ConnectionOut], error) {
-	c, err := s.Store.Connections().Get(ctx, projectOf(ctx), in.ID)
+func (s *server) getConnection(ctx context.Context, in *rest.One) (*rest.Versioned[ConnectionOut], error) {
+	c, err := s.Store.Connections().Get(ctx, rest.ProjectOf(ctx), in.ID)
 	if err != nil {
 		return nil, err
 	}
-	return answerVersion(c.Version, s.showConnection(&c)), nil
+	return rest.AnswerVersion(c.Version, s.showConnection(&c)), nil
 }
 
-func (s *server) createConnection(ctx context.Context, in *bodyOnly) (*versioned[ConnectionOut], error) {
+func (s *server) createConnection(ctx context.Context, in *rest.BodyOnly) (*rest.Versioned[ConnectionOut], error) {
 	var given ConnectionIn
 	if err := body.Decode(in.RawBody, &given); err != nil {
 		return nil, err
 	}
-	c := hook.Connection{Project: projectOf(ctx), Name: given.Name, ConnectionSpec: given.ConnectionSpec}
+	c := hook.Connection{Project: rest.ProjectOf(ctx), Name: given.Name, ConnectionSpec: given.ConnectionSpec}
 	if err := s.checkConnection(ctx, &c, &given); err != nil {
 		return nil, err
 	}
@@ -113,11 +114,11 @@ func (s *server) createConnection(ctx context.Context, in *bodyOnly) (*versioned
 	if err := s.changed(ctx, "created a connection", c.ID); err != nil {
 		return nil, err
 	}
-	return answerVersion(c.Version, s.showConnection(&c)), nil
+	return rest.AnswerVersion(c.Version, s.showConnection(&c)), nil
 }
 
-func (s *server) putConnection(ctx context.Context, in *nounChange) (*versioned[ConnectionOut], error) {
-	c, err := s.Store.Connections().Get(ctx, projectOf(ctx), in.ID)
+func (s *server) putConnection(ctx context.Context, in *rest.Change) (*rest.Versioned[ConnectionOut], error) {
+	c, err := s.Store.Connections().Get(ctx, rest.ProjectOf(ctx), in.ID)
 	if err != nil {
 		return nil, err
 	}
@@ -128,8 +129,8 @@ func (s *server) putConnection(ctx context.Context, in *nounChange) (*versioned[
 	return s.updateConnection(ctx, &c, &given, in)
 }
 
-func (s *server) patchConnection(ctx context.Context, in *nounChange) (*versioned[ConnectionOut], error) {
-	c, err := s.Store.Connections().Get(ctx, projectOf(ctx), in.ID)
+func (s *server) patchConnection(ctx context.Context, in *rest.Change) (*rest.Versioned[ConnectionOut], error) {
+	c, err := s.Store.Connections().Get(ctx, rest.ProjectOf(ctx), in.ID)
 	if err != nil {
 		return nil, err
 	}
@@ -142,9 +143,9 @@ func (s *server) patchConnection(ctx context.Context, in *nounChange) (*versione
 }
 
 func (s *server) updateConnection(
-	ctx context.Context, c *hook.Connection, given *ConnectionIn, in *nounChange,
-) (*versioned[ConnectionOut], error) {
-	if err := expect(c.Version, given.Version, in.IfMatch.IfMatch); err != nil {
+	ctx context.Context, c *hook.Connection, given *ConnectionIn, in *rest.Change,
+) (*rest.Versioned[ConnectionOut], error) {
+	if err := rest.Expect(c.Version, given.Version, in.IfMatch.IfMatch); err != nil {
 		return nil, err
 	}
 	wasPaused := c.Paused
@@ -162,14 +163,14 @@ func (s *server) updateConnection(
 	return saved, err
 }
 
-func (s *server) saveConnection(ctx context.Context, c *hook.Connection, what string) (*versioned[ConnectionOut], error) {
+func (s *server) saveConnection(ctx context.Context, c *hook.Connection, what string) (*rest.Versioned[ConnectionOut], error) {
 	if err := s.Store.Connections().Update(ctx, c); err != nil {
 		return nil, err
 	}
 	if err := s.changed(ctx, what, c.ID); err != nil {
 		return nil, err
 	}
-	return answerVersion(c.Version, s.showConnection(c)), nil
+	return rest.AnswerVersion(c.Version, s.showConnection(c)), nil
 }
 
 // checkConnection returns everything that is wrong with a connection before it is
@@ -205,12 +206,12 @@ func missing(problems []hook.Problem, noun, ref string, err error) ([]hook.Probl
 	}
 }
 
-func (s *server) deleteConnection(ctx context.Context, in *nounEnd) (*noOutput, error) {
-	c, err := s.Store.Connections().Get(ctx, projectOf(ctx), in.ID)
+func (s *server) deleteConnection(ctx context.Context, in *rest.End) (*rest.NoOutput, error) {
+	c, err := s.Store.Connections().Get(ctx, rest.ProjectOf(ctx), in.ID)
 	if err != nil {
 		return nil, err
 	}
-	if err := expect(c.Version, 0, in.IfMatch.IfMatch); err != nil {
+	if err := rest.Expect(c.Version, 0, in.IfMatch.IfMatch); err != nil {
 		return nil, err
 	}
 	if err := s.Store.Connections().Delete(ctx, c.Project, c.ID.String()); err != nil {
@@ -219,12 +220,12 @@ func (s *server) deleteConnection(ctx context.Context, in *nounEnd) (*noOutput, 
 	return nil, s.changed(ctx, "deleted a connection", c.ID)
 }
 
-func (s *server) pauseConnection(ctx context.Context, in *nounBody) (*out[PauseOut], error) {
+func (s *server) pauseConnection(ctx context.Context, in *rest.OneBody) (*rest.Out[PauseOut], error) {
 	reason, err := pauseReason(in.RawBody)
 	if err != nil {
 		return nil, err
 	}
-	c, err := s.Store.Connections().Get(ctx, projectOf(ctx), in.ID)
+	c, err := s.Store.Connections().Get(ctx, rest.ProjectOf(ctx), in.ID)
 	if err != nil {
 		return nil, err
 	}
@@ -235,8 +236,8 @@ func (s *server) pauseConnection(ctx context.Context, in *nounBody) (*out[PauseO
 	return s.followConnection(ctx, &c, reason)
 }
 
-func (s *server) resumeConnection(ctx context.Context, in *oneNoun) (*out[PauseOut], error) {
-	c, err := s.Store.Connections().Get(ctx, projectOf(ctx), in.ID)
+func (s *server) resumeConnection(ctx context.Context, in *rest.One) (*rest.Out[PauseOut], error) {
+	c, err := s.Store.Connections().Get(ctx, rest.ProjectOf(ctx), in.ID)
 	if err != nil {
 		return nil, err
 	}
@@ -249,7 +250,7 @@ func (s *server) resumeConnection(ctx context.Context, in *oneNoun) (*out[PauseO
 
 // followConnection holds or releases what waits on a connection. Nothing is released
 // while the destination is paused: resuming that releases it.
-func (s *server) followConnection(ctx context.Context, c *hook.Connection, reason string) (*out[PauseOut], error) {
+func (s *server) followConnection(ctx context.Context, c *hook.Connection, reason string) (*rest.Out[PauseOut], error) {
 	scope := store.Scope{Project: c.Project, Connection: c.ID}
 	if !c.Paused {
 		d, err := s.Store.Destinations().Get(ctx, c.Project, c.Destination.String())
@@ -257,7 +258,7 @@ func (s *server) followConnection(ctx context.Context, c *hook.Connection, reaso
 			return nil, err
 		}
 		if d.Paused {
-			return answerWith(PauseOut{}), nil
+			return rest.Answer(PauseOut{}), nil
 		}
 		defer s.Deliver.Wake(c.Destination)
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"malote.dev/malote/internal/api/body"
+	"malote.dev/malote/internal/api/rest"
 	"malote.dev/malote/internal/hook"
 	"malote.dev/malote/internal/page"
 	"malote.dev/malote/internal/store"
@@ -52,32 +53,32 @@ type AttemptList struct {
 // maxBulk is how many deliveries one request retries.
 const maxBulk = 1000
 
-func deliveryRoutes() []*endpoint {
-	return []*endpoint{
+func (s *server) deliveryRoutes() []*rest.Route {
+	return []*rest.Route{
 		{
-			method: http.MethodGet, path: "/delivery", id: "delivery.list", role: hook.RoleViewer,
-			summary: "List deliveries, the newest first", bind: handle((*server).listDeliveries),
+			Method: http.MethodGet, Path: "/delivery", ID: "delivery.list", Role: hook.RoleViewer,
+			Summary: "List deliveries, the newest first", Bind: rest.Handle(s.listDeliveries),
 		},
 		{
-			method: http.MethodPost, path: "/delivery/retry", id: "delivery.retry-many", role: hook.RoleOperator,
-			summary: "Send many deliveries again", in: RetryIn{}, bind: handle((*server).retryMany),
+			Method: http.MethodPost, Path: "/delivery/retry", ID: "delivery.retry-many", Role: hook.RoleOperator,
+			Summary: "Send many deliveries again", In: RetryIn{}, Bind: rest.Handle(s.retryMany),
 		},
 		{
-			method: http.MethodGet, path: "/delivery/{id}", id: "delivery.get", role: hook.RoleViewer,
-			summary: "Get a delivery", bind: handle((*server).getDelivery),
+			Method: http.MethodGet, Path: "/delivery/{id}", ID: "delivery.get", Role: hook.RoleViewer,
+			Summary: "Get a delivery", Bind: rest.Handle(s.getDelivery),
 		},
 		{
-			method: http.MethodGet, path: "/delivery/{id}/attempt", id: "delivery.attempt.list", role: hook.RoleViewer,
-			summary: "List the attempts of a delivery", bind: handle((*server).listAttempts),
+			Method: http.MethodGet, Path: "/delivery/{id}/attempt", ID: "delivery.attempt.list", Role: hook.RoleViewer,
+			Summary: "List the attempts of a delivery", Bind: rest.Handle(s.listAttempts),
 		},
 		{
-			method: http.MethodPost, path: "/delivery/{id}/retry", id: "delivery.retry", role: hook.RoleOperator, status: http.StatusAccepted,
-			summary: "Send a delivery again", more: "One attempt follows at once, and no automatic retry after it.",
-			bind: handle((*server).retryDelivery),
+			Method: http.MethodPost, Path: "/delivery/{id}/retry", ID: "delivery.retry", Role: hook.RoleOperator, Status: http.StatusAccepted,
+			Summary: "Send a delivery again", More: "One attempt follows at once, and no automatic retry after it.",
+			Bind: rest.Handle(s.retryDelivery),
 		},
 		{
-			method: http.MethodPost, path: "/delivery/{id}/cancel", id: "delivery.cancel", role: hook.RoleOperator,
-			summary: "Cancel a delivery that waits", in: CancelIn{}, empty: true, bind: handle((*server).cancelDelivery),
+			Method: http.MethodPost, Path: "/delivery/{id}/cancel", ID: "delivery.cancel", Role: hook.RoleOperator,
+			Summary: "Cancel a delivery that waits", In: CancelIn{}, Empty: true, Bind: rest.Handle(s.cancelDelivery),
 		},
 	}
 }
@@ -88,23 +89,23 @@ type listDeliveriesIn struct {
 	Connection  string `query:"connection" doc:"Over this connection: id or name"`
 	Destination string `query:"destination" doc:"To this destination: id or name"`
 	TimeRange
-	Paging
+	rest.Paging
 }
 
-func (s *server) listDeliveries(ctx context.Context, in *listDeliveriesIn) (*out[List[hook.Delivery]], error) {
-	req, err := pageOf(in.Paging, hook.ParseID[hook.DeliveryID])
+func (s *server) listDeliveries(ctx context.Context, in *listDeliveriesIn) (*rest.Out[rest.List[hook.Delivery]], error) {
+	req, err := rest.PageOf(in.Paging, hook.ParseID[hook.DeliveryID])
 	if err != nil {
 		return nil, err
 	}
-	query := store.DeliveryQuery{Project: projectOf(ctx), After: in.After, Before: in.Before, Page: req}
+	query := store.DeliveryQuery{Project: rest.ProjectOf(ctx), After: in.After, Before: in.Before, Page: req}
 	if in.State != "" {
 		if err := query.State.UnmarshalText([]byte(in.State)); err != nil {
-			return nil, invalidQuery("state", err.Error())
+			return nil, rest.InvalidQuery("state", err.Error())
 		}
 	}
 	if in.Event != "" {
 		if query.Event, err = hook.ParseID[hook.EventID](in.Event); err != nil {
-			return nil, invalidQuery("event", err.Error())
+			return nil, rest.InvalidQuery("event", err.Error())
 		}
 	}
 	if query.Connection, err = s.connectionRef(ctx, in.Connection); err != nil {
@@ -117,7 +118,7 @@ func (s *server) listDeliveries(ctx context.Context, in *listDeliveriesIn) (*out
 	if err != nil {
 		return nil, err
 	}
-	return listOf[hook.DeliveryID](found, showDelivery), nil
+	return rest.ListOf[hook.DeliveryID](found, showDelivery), nil
 }
 
 func showDelivery(d *hook.Delivery) hook.Delivery { return *d }
@@ -130,7 +131,7 @@ func (s *server) connectionRef(ctx context.Context, ref string) (hook.Connection
 	if id, err := hook.ParseID[hook.ConnectionID](ref); err == nil {
 		return id, nil
 	}
-	c, err := s.Store.Connections().Get(ctx, projectOf(ctx), ref)
+	c, err := s.Store.Connections().Get(ctx, rest.ProjectOf(ctx), ref)
 	return c.ID, err
 }
 
@@ -142,7 +143,7 @@ func (s *server) destinationRef(ctx context.Context, ref string) (hook.Destinati
 	if id, err := hook.ParseID[hook.DestinationID](ref); err == nil {
 		return id, nil
 	}
-	d, err := s.Store.Destinations().Get(ctx, projectOf(ctx), ref)
+	d, err := s.Store.Destinations().Get(ctx, rest.ProjectOf(ctx), ref)
 	return d.ID, err
 }
 
@@ -151,18 +152,18 @@ func (s *server) findDelivery(ctx context.Context, ref string) (hook.Delivery, e
 	if err != nil {
 		return hook.Delivery{}, hook.NotFound("delivery", ref)
 	}
-	return s.Store.Delivery(ctx, projectOf(ctx), id)
+	return s.Store.Delivery(ctx, rest.ProjectOf(ctx), id)
 }
 
-func (s *server) getDelivery(ctx context.Context, in *oneNoun) (*out[hook.Delivery], error) {
+func (s *server) getDelivery(ctx context.Context, in *rest.One) (*rest.Out[hook.Delivery], error) {
 	d, err := s.findDelivery(ctx, in.ID)
 	if err != nil {
 		return nil, err
 	}
-	return answerWith(d), nil
+	return rest.Answer(d), nil
 }
 
-func (s *server) listAttempts(ctx context.Context, in *oneNoun) (*out[AttemptList], error) {
+func (s *server) listAttempts(ctx context.Context, in *rest.One) (*rest.Out[AttemptList], error) {
 	d, err := s.findDelivery(ctx, in.ID)
 	if err != nil {
 		return nil, err
@@ -174,10 +175,10 @@ func (s *server) listAttempts(ctx context.Context, in *oneNoun) (*out[AttemptLis
 	if attempts == nil {
 		attempts = []hook.Attempt{}
 	}
-	return answerWith(AttemptList{Data: attempts, Done: true}), nil
+	return rest.Answer(AttemptList{Data: attempts, Done: true}), nil
 }
 
-func (s *server) retryDelivery(ctx context.Context, in *oneNoun) (*out[hook.Delivery], error) {
+func (s *server) retryDelivery(ctx context.Context, in *rest.One) (*rest.Out[hook.Delivery], error) {
 	d, err := s.findDelivery(ctx, in.ID)
 	if err != nil {
 		return nil, err
@@ -194,7 +195,7 @@ func (s *server) retryDelivery(ctx context.Context, in *oneNoun) (*out[hook.Deli
 	return s.getDelivery(ctx, in)
 }
 
-func (s *server) cancelDelivery(ctx context.Context, in *nounBody) (*out[hook.Delivery], error) {
+func (s *server) cancelDelivery(ctx context.Context, in *rest.OneBody) (*rest.Out[hook.Delivery], error) {
 	given := CancelIn{}
 	if len(in.RawBody) > 0 {
 		if err := body.Decode(in.RawBody, &given); err != nil {
@@ -219,10 +220,10 @@ func (s *server) cancelDelivery(ctx context.Context, in *nounBody) (*out[hook.De
 		return nil, hook.Errorf(hook.KindConflict, "the delivery is %s: only one that is pending or held can be canceled", d.State)
 	}
 	s.audit(ctx, "canceled a delivery", d.ID)
-	return s.getDelivery(ctx, &oneNoun{in.Ref})
+	return s.getDelivery(ctx, &rest.One{Ref: in.Ref})
 }
 
-func (s *server) retryMany(ctx context.Context, in *bodyOnly) (*out[RetryOut], error) {
+func (s *server) retryMany(ctx context.Context, in *rest.BodyOnly) (*rest.Out[RetryOut], error) {
 	var given RetryIn
 	if err := body.Decode(in.RawBody, &given); err != nil {
 		return nil, err
@@ -239,15 +240,15 @@ func (s *server) retryMany(ctx context.Context, in *bodyOnly) (*out[RetryOut], e
 	}
 	shown := RetryOut{Selected: len(ids), More: more}
 	if len(ids) > 0 {
-		if shown.Retried, err = s.Store.Retry(ctx, projectOf(ctx), ids, s.Now()); err != nil {
+		if shown.Retried, err = s.Store.Retry(ctx, rest.ProjectOf(ctx), ids, s.Now()); err != nil {
 			return nil, err
 		}
 	}
 	for destination := range wake {
 		s.Deliver.Wake(destination)
 	}
-	s.audit(ctx, fmt.Sprintf("retried %d deliveries", shown.Retried), projectOf(ctx))
-	return answerWith(shown), nil
+	s.audit(ctx, fmt.Sprintf("retried %d deliveries", shown.Retried), rest.ProjectOf(ctx))
+	return rest.Answer(shown), nil
 }
 
 // selectDeliveries returns what a bulk retry is about, and whether there is more.
@@ -306,7 +307,7 @@ func (s *server) filterDeliveries(ctx context.Context, in *RetryIn) (deliveries 
 }
 
 func (s *server) retryQuery(ctx context.Context, filter *RetryFilter) (store.DeliveryQuery, error) {
-	query := store.DeliveryQuery{Project: projectOf(ctx), State: hook.StateFailed}
+	query := store.DeliveryQuery{Project: rest.ProjectOf(ctx), State: hook.StateFailed}
 	var problems []hook.Problem
 	note := func(path string, err error) {
 		if err != nil {

@@ -3,9 +3,9 @@ package api
 import (
 	"context"
 	"net/http"
-	"reflect"
 
 	"malote.dev/malote/internal/api/body"
+	"malote.dev/malote/internal/api/rest"
 	"malote.dev/malote/internal/destination"
 	"malote.dev/malote/internal/hook"
 	"malote.dev/malote/internal/signature"
@@ -42,59 +42,59 @@ type PauseOut struct {
 // maxReason is how long a reason may be, in bytes.
 const maxReason = 500
 
-func destinationRoutes() []*endpoint {
-	return []*endpoint{
+func (s *server) destinationRoutes() []*rest.Route {
+	return []*rest.Route{
 		{
-			method: http.MethodGet, path: "/destination", id: "destination.list", role: hook.RoleViewer,
-			summary: "List destinations", bind: handle((*server).listDestinations),
+			Method: http.MethodGet, Path: "/destination", ID: "destination.list", Role: hook.RoleViewer,
+			Summary: "List destinations", Bind: rest.Handle(s.listDestinations),
 		},
 		{
-			method: http.MethodPost, path: "/destination", id: "destination.create", role: hook.RoleAdmin, status: http.StatusCreated,
-			summary: "Create a destination", more: "Without a signing secret one is generated: read it at /secret.",
-			in: DestinationIn{}, bind: handle((*server).createDestination),
+			Method: http.MethodPost, Path: "/destination", ID: "destination.create", Role: hook.RoleAdmin, Status: http.StatusCreated,
+			Summary: "Create a destination", More: "Without a signing secret one is generated: read it at /secret.",
+			In: DestinationIn{}, Bind: rest.Handle(s.createDestination),
 		},
 		{
-			method: http.MethodGet, path: "/destination/{id}", id: "destination.get", role: hook.RoleViewer,
-			summary: "Get a destination", bind: handle((*server).getDestination),
+			Method: http.MethodGet, Path: "/destination/{id}", ID: "destination.get", Role: hook.RoleViewer,
+			Summary: "Get a destination", Bind: rest.Handle(s.getDestination),
 		},
 		{
-			method: http.MethodPut, path: "/destination/{id}", id: "destination.update", role: hook.RoleAdmin,
-			summary: "Replace a destination", more: "Secrets that are left out stay as they are; null clears one.",
-			in: DestinationIn{}, bind: handle((*server).putDestination),
+			Method: http.MethodPut, Path: "/destination/{id}", ID: "destination.update", Role: hook.RoleAdmin,
+			Summary: "Replace a destination", More: "Secrets that are left out stay as they are; null clears one.",
+			In: DestinationIn{}, Bind: rest.Handle(s.putDestination),
 		},
 		{
-			method: http.MethodPatch, path: "/destination/{id}", id: "destination.patch", role: hook.RoleAdmin,
-			summary: "Change parts of a destination", more: patchText, in: DestinationIn{}, bind: handle((*server).patchDestination),
+			Method: http.MethodPatch, Path: "/destination/{id}", ID: "destination.patch", Role: hook.RoleAdmin,
+			Summary: "Change parts of a destination", More: patchText, In: DestinationIn{}, Bind: rest.Handle(s.patchDestination),
 		},
 		{
-			method: http.MethodDelete, path: "/destination/{id}", id: "destination.delete", role: hook.RoleAdmin, status: http.StatusNoContent,
-			summary: "Delete a destination", more: "It is a conflict while connections lead to it.", bind: handle((*server).deleteDestination),
+			Method: http.MethodDelete, Path: "/destination/{id}", ID: "destination.delete", Role: hook.RoleAdmin, Status: http.StatusNoContent,
+			Summary: "Delete a destination", More: "It is a conflict while connections lead to it.", Bind: rest.Handle(s.deleteDestination),
 		},
 		{
-			method: http.MethodGet, path: "/destination/{id}/secret", id: "destination.secret.get", role: hook.RoleAdmin,
-			summary: "Show the signing secret of a destination", more: "Who looked is written to the log.",
-			bind: handle((*server).destinationSecret),
+			Method: http.MethodGet, Path: "/destination/{id}/secret", ID: "destination.secret.get", Role: hook.RoleAdmin,
+			Summary: "Show the signing secret of a destination", More: "Who looked is written to the log.",
+			Bind: rest.Handle(s.destinationSecret),
 		},
 		{
-			method: http.MethodPost, path: "/destination/{id}/secret/rotate", id: "destination.secret.rotate", role: hook.RoleAdmin,
-			summary: "Give a destination a new signing secret",
-			more: "The secret before goes on signing beside it until the next rotation, or until PATCH " +
+			Method: http.MethodPost, Path: "/destination/{id}/secret/rotate", ID: "destination.secret.rotate", Role: hook.RoleAdmin,
+			Summary: "Give a destination a new signing secret",
+			More: "The secret before goes on signing beside it until the next rotation, or until PATCH " +
 				`{"http": {"sign": {"secrets": null}}}, so that the receiver can change over.`,
-			in: RotateIn{}, empty: true, bind: handle((*server).rotateDestination),
+			In: RotateIn{}, Empty: true, Bind: rest.Handle(s.rotateDestination),
 		},
 		{
-			method: http.MethodPost, path: "/destination/{id}/pause", id: "destination.pause", role: hook.RoleOperator,
-			summary: "Pause a destination", more: "Its deliveries are held, not lost.", in: PauseIn{}, empty: true,
-			bind: handle((*server).pauseDestination),
+			Method: http.MethodPost, Path: "/destination/{id}/pause", ID: "destination.pause", Role: hook.RoleOperator,
+			Summary: "Pause a destination", More: "Its deliveries are held, not lost.", In: PauseIn{}, Empty: true,
+			Bind: rest.Handle(s.pauseDestination),
 		},
 		{
-			method: http.MethodPost, path: "/destination/{id}/resume", id: "destination.resume", role: hook.RoleOperator,
-			summary: "Resume a destination", more: "What was held is due at once.", bind: handle((*server).resumeDestination),
+			Method: http.MethodPost, Path: "/destination/{id}/resume", ID: "destination.resume", Role: hook.RoleOperator,
+			Summary: "Resume a destination", More: "What was held is due at once.", Bind: rest.Handle(s.resumeDestination),
 		},
 		{
-			method: http.MethodPost, path: "/destination/{id}/test", id: "destination.test", role: hook.RoleOperator,
-			summary: "Send a test event to a destination at once",
-			more:    "The answer is the attempt. It is not kept, and not retried.", bind: handle((*server).testDestination),
+			Method: http.MethodPost, Path: "/destination/{id}/test", ID: "destination.test", Role: hook.RoleOperator,
+			Summary: "Send a test event to a destination at once",
+			More:    "The answer is the attempt. It is not kept, and not retried.", Bind: rest.Handle(s.testDestination),
 		},
 	}
 }
@@ -102,41 +102,41 @@ func destinationRoutes() []*endpoint {
 func showDestination(d *hook.Destination) DestinationOut {
 	shown := DestinationOut{Destination: hook.Redact(*d)}
 	if d.HTTP != nil {
-		shown.SecretCount = countSecrets(reflect.ValueOf(d.HTTP.Sign))
-		shown.HasCredentials = countSecrets(reflect.ValueOf(d.HTTP.Auth)) > 0
+		shown.SecretCount = body.CountSecrets(d.HTTP.Sign)
+		shown.HasCredentials = body.CountSecrets(d.HTTP.Auth) > 0
 	}
 	shown.HasSecret = shown.SecretCount > 0
 	return shown
 }
 
-type listDestinationsIn struct{ Paging }
+type listDestinationsIn struct{ rest.Paging }
 
-func (s *server) listDestinations(ctx context.Context, in *listDestinationsIn) (*out[List[DestinationOut]], error) {
-	req, err := pageOf(in.Paging, hook.ParseID[hook.DestinationID])
+func (s *server) listDestinations(ctx context.Context, in *listDestinationsIn) (*rest.Out[rest.List[DestinationOut]], error) {
+	req, err := rest.PageOf(in.Paging, hook.ParseID[hook.DestinationID])
 	if err != nil {
 		return nil, err
 	}
-	found, err := s.Store.Destinations().List(ctx, projectOf(ctx), req)
+	found, err := s.Store.Destinations().List(ctx, rest.ProjectOf(ctx), req)
 	if err != nil {
 		return nil, err
 	}
-	return listOf[hook.DestinationID](found, showDestination), nil
+	return rest.ListOf[hook.DestinationID](found, showDestination), nil
 }
 
-func (s *server) getDestination(ctx context.Context, in *oneNoun) (*versioned[DestinationOut], error) {
-	d, err := s.Store.Destinations().Get(ctx, projectOf(ctx), in.ID)
+func (s *server) getDestination(ctx context.Context, in *rest.One) (*rest.Versioned[DestinationOut], error) {
+	d, err := s.Store.Destinations().Get(ctx, rest.ProjectOf(ctx), in.ID)
 	if err != nil {
 		return nil, err
 	}
-	return answerVersion(d.Version, showDestination(&d)), nil
+	return rest.AnswerVersion(d.Version, showDestination(&d)), nil
 }
 
-func (s *server) createDestination(ctx context.Context, in *bodyOnly) (*versioned[DestinationOut], error) {
+func (s *server) createDestination(ctx context.Context, in *rest.BodyOnly) (*rest.Versioned[DestinationOut], error) {
 	var given DestinationIn
 	if err := body.Decode(in.RawBody, &given); err != nil {
 		return nil, err
 	}
-	d := hook.Destination{Project: projectOf(ctx), Name: given.Name, DestinationSpec: given.DestinationSpec}
+	d := hook.Destination{Project: rest.ProjectOf(ctx), Name: given.Name, DestinationSpec: given.DestinationSpec}
 	if err := s.checkDestination(&d); err != nil {
 		return nil, err
 	}
@@ -146,11 +146,11 @@ func (s *server) createDestination(ctx context.Context, in *bodyOnly) (*versione
 	if err := s.changed(ctx, "created a destination", d.ID); err != nil {
 		return nil, err
 	}
-	return answerVersion(d.Version, showDestination(&d)), nil
+	return rest.AnswerVersion(d.Version, showDestination(&d)), nil
 }
 
-func (s *server) putDestination(ctx context.Context, in *nounChange) (*versioned[DestinationOut], error) {
-	d, err := s.Store.Destinations().Get(ctx, projectOf(ctx), in.ID)
+func (s *server) putDestination(ctx context.Context, in *rest.Change) (*rest.Versioned[DestinationOut], error) {
+	d, err := s.Store.Destinations().Get(ctx, rest.ProjectOf(ctx), in.ID)
 	if err != nil {
 		return nil, err
 	}
@@ -161,8 +161,8 @@ func (s *server) putDestination(ctx context.Context, in *nounChange) (*versioned
 	return s.updateDestination(ctx, &d, &given, in)
 }
 
-func (s *server) patchDestination(ctx context.Context, in *nounChange) (*versioned[DestinationOut], error) {
-	d, err := s.Store.Destinations().Get(ctx, projectOf(ctx), in.ID)
+func (s *server) patchDestination(ctx context.Context, in *rest.Change) (*rest.Versioned[DestinationOut], error) {
+	d, err := s.Store.Destinations().Get(ctx, rest.ProjectOf(ctx), in.ID)
 	if err != nil {
 		return nil, err
 	}
@@ -174,9 +174,9 @@ func (s *server) patchDestination(ctx context.Context, in *nounChange) (*version
 }
 
 func (s *server) updateDestination(
-	ctx context.Context, d *hook.Destination, given *DestinationIn, in *nounChange,
-) (*versioned[DestinationOut], error) {
-	if err := expect(d.Version, given.Version, in.IfMatch.IfMatch); err != nil {
+	ctx context.Context, d *hook.Destination, given *DestinationIn, in *rest.Change,
+) (*rest.Versioned[DestinationOut], error) {
+	if err := rest.Expect(d.Version, given.Version, in.IfMatch.IfMatch); err != nil {
 		return nil, err
 	}
 	carryDestination(&d.DestinationSpec, &given.DestinationSpec, body.Named(in.RawBody))
@@ -218,7 +218,7 @@ func carryDestination(stored, changed *hook.DestinationSpec, named body.Fields) 
 			sign.Secrets = nil
 		}
 	}
-	carry(&hook.DestinationSpec{HTTP: &target}, changed, named)
+	body.Carry(&hook.DestinationSpec{HTTP: &target}, changed, named)
 }
 
 // schemeOf names how a destination signs.
@@ -233,14 +233,14 @@ func schemeOf(sign *hook.Sign) string {
 	}
 }
 
-func (s *server) saveDestination(ctx context.Context, d *hook.Destination, what string) (*versioned[DestinationOut], error) {
+func (s *server) saveDestination(ctx context.Context, d *hook.Destination, what string) (*rest.Versioned[DestinationOut], error) {
 	if err := s.Store.Destinations().Update(ctx, d); err != nil {
 		return nil, err
 	}
 	if err := s.changed(ctx, what, d.ID); err != nil {
 		return nil, err
 	}
-	return answerVersion(d.Version, showDestination(d)), nil
+	return rest.AnswerVersion(d.Version, showDestination(d)), nil
 }
 
 // checkDestination returns everything that is wrong with a destination before it is
@@ -266,12 +266,12 @@ func (s *server) checkDestination(d *hook.Destination) error {
 	return nil
 }
 
-func (s *server) deleteDestination(ctx context.Context, in *nounEnd) (*noOutput, error) {
-	d, err := s.Store.Destinations().Get(ctx, projectOf(ctx), in.ID)
+func (s *server) deleteDestination(ctx context.Context, in *rest.End) (*rest.NoOutput, error) {
+	d, err := s.Store.Destinations().Get(ctx, rest.ProjectOf(ctx), in.ID)
 	if err != nil {
 		return nil, err
 	}
-	if err := expect(d.Version, 0, in.IfMatch.IfMatch); err != nil {
+	if err := rest.Expect(d.Version, 0, in.IfMatch.IfMatch); err != nil {
 		return nil, err
 	}
 	if err := s.Store.Destinations().Delete(ctx, d.Project, d.ID.String()); err != nil {
@@ -288,8 +288,8 @@ func signOf(d *hook.Destination) (*hook.Sign, error) {
 	return d.HTTP.Sign, nil
 }
 
-func (s *server) destinationSecret(ctx context.Context, in *oneNoun) (*out[SecretOut], error) {
-	d, err := s.Store.Destinations().Get(ctx, projectOf(ctx), in.ID)
+func (s *server) destinationSecret(ctx context.Context, in *rest.One) (*rest.Out[SecretOut], error) {
+	d, err := s.Store.Destinations().Get(ctx, rest.ProjectOf(ctx), in.ID)
 	if err != nil {
 		return nil, err
 	}
@@ -298,7 +298,7 @@ func (s *server) destinationSecret(ctx context.Context, in *oneNoun) (*out[Secre
 		return nil, err
 	}
 	s.audit(ctx, "looked at the signing secret of a destination", d.ID)
-	return answerWith(revealSign(sign)), nil
+	return rest.Answer(revealSign(sign)), nil
 }
 
 func revealSign(sign *hook.Sign) SecretOut {
@@ -309,8 +309,8 @@ func revealSign(sign *hook.Sign) SecretOut {
 	return shown
 }
 
-func (s *server) rotateDestination(ctx context.Context, in *nounBody) (*out[SecretOut], error) {
-	d, err := s.Store.Destinations().Get(ctx, projectOf(ctx), in.ID)
+func (s *server) rotateDestination(ctx context.Context, in *rest.OneBody) (*rest.Out[SecretOut], error) {
+	d, err := s.Store.Destinations().Get(ctx, rest.ProjectOf(ctx), in.ID)
 	if err != nil {
 		return nil, err
 	}
@@ -334,7 +334,7 @@ func (s *server) rotateDestination(ctx context.Context, in *nounBody) (*out[Secr
 	if _, err := s.saveDestination(ctx, &d, "rotated the signing secret of a destination"); err != nil {
 		return nil, err
 	}
-	return answerWith(revealSign(sign)), nil
+	return rest.Answer(revealSign(sign)), nil
 }
 
 func pauseReason(text []byte) (string, error) {
@@ -353,12 +353,12 @@ func pauseReason(text []byte) (string, error) {
 	return given.Reason, nil
 }
 
-func (s *server) pauseDestination(ctx context.Context, in *nounBody) (*out[PauseOut], error) {
+func (s *server) pauseDestination(ctx context.Context, in *rest.OneBody) (*rest.Out[PauseOut], error) {
 	reason, err := pauseReason(in.RawBody)
 	if err != nil {
 		return nil, err
 	}
-	d, err := s.Store.Destinations().Get(ctx, projectOf(ctx), in.ID)
+	d, err := s.Store.Destinations().Get(ctx, rest.ProjectOf(ctx), in.ID)
 	if err != nil {
 		return nil, err
 	}
@@ -369,8 +369,8 @@ func (s *server) pauseDestination(ctx context.Context, in *nounBody) (*out[Pause
 	return s.followDestination(ctx, &d)
 }
 
-func (s *server) resumeDestination(ctx context.Context, in *oneNoun) (*out[PauseOut], error) {
-	d, err := s.Store.Destinations().Get(ctx, projectOf(ctx), in.ID)
+func (s *server) resumeDestination(ctx context.Context, in *rest.One) (*rest.Out[PauseOut], error) {
+	d, err := s.Store.Destinations().Get(ctx, rest.ProjectOf(ctx), in.ID)
 	if err != nil {
 		return nil, err
 	}
@@ -383,7 +383,7 @@ func (s *server) resumeDestination(ctx context.Context, in *oneNoun) (*out[Pause
 
 // followDestination holds or releases what waits for a destination. What is held by a
 // connection that is paused by itself stays held.
-func (s *server) followDestination(ctx context.Context, d *hook.Destination) (*out[PauseOut], error) {
+func (s *server) followDestination(ctx context.Context, d *hook.Destination) (*rest.Out[PauseOut], error) {
 	if d.Paused {
 		return s.follow(ctx, store.Scope{Project: d.Project, Destination: d.ID}, true, d.PauseReason)
 	}
@@ -405,12 +405,12 @@ func (s *server) followDestination(ctx context.Context, d *hook.Destination) (*o
 		}
 		total.Deliveries += released.Body.Deliveries
 	}
-	return answerWith(total), nil
+	return rest.Answer(total), nil
 }
 
 // follow holds or releases the deliveries that wait in a scope. It goes on when the
 // caller does not wait for the end of a long backlog.
-func (s *server) follow(ctx context.Context, scope store.Scope, paused bool, reason string) (*out[PauseOut], error) {
+func (s *server) follow(ctx context.Context, scope store.Scope, paused bool, reason string) (*rest.Out[PauseOut], error) {
 	ctx = context.WithoutCancel(ctx)
 	shown := PauseOut{Paused: paused}
 	var err error
@@ -422,14 +422,14 @@ func (s *server) follow(ctx context.Context, scope store.Scope, paused bool, rea
 	if err != nil {
 		return nil, err
 	}
-	return answerWith(shown), nil
+	return rest.Answer(shown), nil
 }
 
 // testEvent is what a test sends: the same shape that Svix's send-example has.
 const testEvent = `{"type":"malote.test","success":true}`
 
-func (s *server) testDestination(ctx context.Context, in *oneNoun) (*out[hook.Attempt], error) {
-	d, err := s.Store.Destinations().Get(ctx, projectOf(ctx), in.ID)
+func (s *server) testDestination(ctx context.Context, in *rest.One) (*rest.Out[hook.Attempt], error) {
+	d, err := s.Store.Destinations().Get(ctx, rest.ProjectOf(ctx), in.ID)
 	if err != nil {
 		return nil, err
 	}
@@ -449,5 +449,5 @@ func (s *server) testDestination(ctx context.Context, in *oneNoun) (*out[hook.At
 		return nil, err
 	}
 	s.audit(ctx, "tested a destination", d.ID)
-	return answerWith(*attempt), nil
+	return rest.Answer(*attempt), nil
 }

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"malote.dev/malote/internal/api/body"
+	"malote.dev/malote/internal/api/rest"
 	"malote.dev/malote/internal/hook"
 	"malote.dev/malote/internal/store"
 )
@@ -30,30 +31,34 @@ type ReceiptOut struct {
 	Duplicate bool         `json:"duplicate,omitempty" doc:"It was known already: the id is that of the first"`
 }
 
+// maxPublish is how long the body of a published event may be, in bytes; the source's
+// own limit comes after it.
+const maxPublish = 32 << 20
+
 // maxHeaders is how many headers a published event may have.
 const maxHeaders = 64
 
-func eventRoutes() []*endpoint {
-	return []*endpoint{
+func (s *server) eventRoutes() []*rest.Route {
+	return []*rest.Route{
 		{
-			method: http.MethodGet, path: "/event", id: "event.list", role: hook.RoleViewer,
-			summary: "List events, the newest first",
-			more:    "A search by type, key or text looks at 20,000 events for a page; a page may be short and not the last.",
-			bind:    handle((*server).listEvents),
+			Method: http.MethodGet, Path: "/event", ID: "event.list", Role: hook.RoleViewer,
+			Summary: "List events, the newest first",
+			More:    "A search by type, key or text looks at 20,000 events for a page; a page may be short and not the last.",
+			Bind:    rest.Handle(s.listEvents),
 		},
 		{
-			method: http.MethodPost, path: "/event", id: "event.create", role: hook.RoleOperator, status: http.StatusAccepted,
-			summary: "Publish an event to a source", more: "It is durable when this is answered.",
-			in: EventIn{}, maxBody: maxPublish, bind: handle((*server).publishEvent),
+			Method: http.MethodPost, Path: "/event", ID: "event.create", Role: hook.RoleOperator, Status: http.StatusAccepted,
+			Summary: "Publish an event to a source", More: "It is durable when this is answered.",
+			In: EventIn{}, MaxBody: maxPublish, Bind: rest.Handle(s.publishEvent),
 		},
 		{
-			method: http.MethodGet, path: "/event/{id}", id: "event.get", role: hook.RoleViewer,
-			summary: "Get an event", bind: handle((*server).getEvent),
+			Method: http.MethodGet, Path: "/event/{id}", ID: "event.get", Role: hook.RoleViewer,
+			Summary: "Get an event", Bind: rest.Handle(s.getEvent),
 		},
 		{
-			method: http.MethodGet, path: "/event/{id}/payload", id: "event.payload", role: hook.RoleViewer,
-			summary: "Get the payload of an event as it came", answers: "application/octet-stream",
-			bind: raw[oneNoun]((*server).eventPayload),
+			Method: http.MethodGet, Path: "/event/{id}/payload", ID: "event.payload", Role: hook.RoleViewer,
+			Summary: "Get the payload of an event as it came", Answers: "application/octet-stream",
+			Bind: rest.Raw[rest.One](s.eventPayload),
 		},
 	}
 }
@@ -70,16 +75,16 @@ type listEventsIn struct {
 	Key    string `query:"key" doc:"With exactly this business key"`
 	Text   string `query:"text" doc:"With this text in the payload"`
 	TimeRange
-	Paging
+	rest.Paging
 }
 
-func (s *server) listEvents(ctx context.Context, in *listEventsIn) (*out[List[hook.Event]], error) {
-	req, err := pageOf(in.Paging, hook.ParseID[hook.EventID])
+func (s *server) listEvents(ctx context.Context, in *listEventsIn) (*rest.Out[rest.List[hook.Event]], error) {
+	req, err := rest.PageOf(in.Paging, hook.ParseID[hook.EventID])
 	if err != nil {
 		return nil, err
 	}
 	query := store.EventQuery{
-		Project: projectOf(ctx), Type: in.Type, Key: in.Key, Text: in.Text, After: in.After, Before: in.Before, Page: req,
+		Project: rest.ProjectOf(ctx), Type: in.Type, Key: in.Key, Text: in.Text, After: in.After, Before: in.Before, Page: req,
 	}
 	if query.Source, err = s.sourceRef(ctx, in.Source); err != nil {
 		return nil, err
@@ -88,7 +93,7 @@ func (s *server) listEvents(ctx context.Context, in *listEventsIn) (*out[List[ho
 	if err != nil {
 		return nil, err
 	}
-	return listOf[hook.EventID](found, s.showEvent), nil
+	return rest.ListOf[hook.EventID](found, s.showEvent), nil
 }
 
 // sourceRef turns the id or name of a source in a filter into its id. An id is taken
@@ -100,7 +105,7 @@ func (s *server) sourceRef(ctx context.Context, ref string) (hook.SourceID, erro
 	if id, err := hook.ParseID[hook.SourceID](ref); err == nil {
 		return id, nil
 	}
-	source, err := s.Store.Sources().Get(ctx, projectOf(ctx), ref)
+	source, err := s.Store.Sources().Get(ctx, rest.ProjectOf(ctx), ref)
 	if err != nil {
 		return 0, unknownRef("source", err)
 	}
@@ -110,7 +115,7 @@ func (s *server) sourceRef(ctx context.Context, ref string) (hook.SourceID, erro
 // unknownRef turns a "not found" of a filter's noun into a problem of the query.
 func unknownRef(parameter string, err error) error {
 	if hook.KindOf(err) == hook.KindNotFound {
-		return invalidQuery(parameter, err.Error())
+		return rest.InvalidQuery(parameter, err.Error())
 	}
 	return err
 }
@@ -154,15 +159,15 @@ func (s *server) findEvent(ctx context.Context, ref string) (hook.Event, error) 
 	if err != nil {
 		return hook.Event{}, hook.NotFound("event", ref)
 	}
-	return s.Store.Event(ctx, projectOf(ctx), id)
+	return s.Store.Event(ctx, rest.ProjectOf(ctx), id)
 }
 
-func (s *server) getEvent(ctx context.Context, in *oneNoun) (*out[hook.Event], error) {
+func (s *server) getEvent(ctx context.Context, in *rest.One) (*rest.Out[hook.Event], error) {
 	event, err := s.findEvent(ctx, in.ID)
 	if err != nil {
 		return nil, err
 	}
-	return answerWith(s.showEvent(&event)), nil
+	return rest.Answer(s.showEvent(&event)), nil
 }
 
 func (s *server) eventPayload(w http.ResponseWriter, r *http.Request) error {
@@ -184,7 +189,7 @@ func writePayload(w http.ResponseWriter, id fmt.Stringer, payload []byte) {
 	w.Write(payload) //nolint:errcheck // the caller is gone
 }
 
-func (s *server) publishEvent(ctx context.Context, in *bodyOnly) (*out[ReceiptOut], error) {
+func (s *server) publishEvent(ctx context.Context, in *rest.BodyOnly) (*rest.Out[ReceiptOut], error) {
 	var given EventIn
 	if err := body.Decode(in.RawBody, &given); err != nil {
 		return nil, err
@@ -192,7 +197,7 @@ func (s *server) publishEvent(ctx context.Context, in *bodyOnly) (*out[ReceiptOu
 	if err := given.check(); err != nil {
 		return nil, err
 	}
-	noun, err := s.Store.Sources().Get(ctx, projectOf(ctx), given.Source)
+	noun, err := s.Store.Sources().Get(ctx, rest.ProjectOf(ctx), given.Source)
 	if hook.KindOf(err) == hook.KindNotFound {
 		return nil, hook.Invalid("the event cannot be published", []hook.Problem{{Path: "source", Message: err.Error()}})
 	}
@@ -207,7 +212,7 @@ func (s *server) publishEvent(ctx context.Context, in *bodyOnly) (*out[ReceiptOu
 	if err != nil {
 		return nil, err
 	}
-	return answerWith(ReceiptOut{ID: receipt.Event, Duplicate: receipt.Duplicate}), nil
+	return rest.Answer(ReceiptOut{ID: receipt.Event, Duplicate: receipt.Duplicate}), nil
 }
 
 func (e *EventIn) check() error {

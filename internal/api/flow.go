@@ -5,6 +5,7 @@ import (
 	"net/http"
 
 	"malote.dev/malote/internal/api/body"
+	"malote.dev/malote/internal/api/rest"
 	"malote.dev/malote/internal/flow"
 	"malote.dev/malote/internal/hook"
 	"malote.dev/malote/internal/store"
@@ -18,21 +19,21 @@ type FlowOut struct {
 	Text    string `json:"text" doc:"The plan for people"`
 }
 
-func flowRoutes() []*endpoint {
-	return []*endpoint{
+func (s *server) flowRoutes() []*rest.Route {
+	return []*rest.Route{
 		{
-			method: http.MethodPost, path: "/flow/plan", id: "flow.plan", role: hook.RoleOperator,
-			summary: "Show what applying a flow would change", in: flow.Request{}, bind: handle((*server).planFlow),
+			Method: http.MethodPost, Path: "/flow/plan", ID: "flow.plan", Role: hook.RoleOperator,
+			Summary: "Show what applying a flow would change", In: flow.Request{}, Bind: rest.Handle(s.planFlow),
 		},
 		{
-			method: http.MethodPost, path: "/flow/apply", id: "flow.apply", role: hook.RoleAdmin,
-			summary: "Make the catalogue what a flow says", more: "All changes are made, or none.",
-			in: flow.Request{}, bind: handle((*server).applyFlow),
+			Method: http.MethodPost, Path: "/flow/apply", ID: "flow.apply", Role: hook.RoleAdmin,
+			Summary: "Make the catalogue what a flow says", More: "All changes are made, or none.",
+			In: flow.Request{}, Bind: rest.Handle(s.applyFlow),
 		},
 		{
-			method: http.MethodGet, path: "/flow/export", id: "flow.export", role: hook.RoleViewer,
-			summary: "Write the catalogue as a flow file", more: "Secrets become ${…} variables.", answers: "application/yaml",
-			bind: raw[noInput]((*server).exportFlow),
+			Method: http.MethodGet, Path: "/flow/export", ID: "flow.export", Role: hook.RoleViewer,
+			Summary: "Write the catalogue as a flow file", More: "Secrets become ${…} variables.", Answers: "application/yaml",
+			Bind: rest.Raw[rest.NoInput](s.exportFlow),
 		},
 	}
 }
@@ -53,15 +54,15 @@ func (s *server) plan(ctx context.Context, text []byte) (*flow.Plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	return flow.PlanState(projectOf(ctx), catalogue, given.State, given.Prune)
+	return flow.PlanState(rest.ProjectOf(ctx), catalogue, given.State, given.Prune)
 }
 
-func (s *server) planFlow(ctx context.Context, in *bodyOnly) (*out[FlowOut], error) {
+func (s *server) planFlow(ctx context.Context, in *rest.BodyOnly) (*rest.Out[FlowOut], error) {
 	plan, err := s.plan(ctx, in.RawBody)
 	if err != nil {
 		return nil, err
 	}
-	return answerWith(showPlan(plan, false)), nil
+	return rest.Answer(showPlan(plan, false)), nil
 }
 
 func showPlan(plan *flow.Plan, applied bool) FlowOut {
@@ -72,21 +73,21 @@ func showPlan(plan *flow.Plan, applied bool) FlowOut {
 	return shown
 }
 
-func (s *server) applyFlow(ctx context.Context, in *bodyOnly) (*out[FlowOut], error) {
+func (s *server) applyFlow(ctx context.Context, in *rest.BodyOnly) (*rest.Out[FlowOut], error) {
 	plan, err := s.plan(ctx, in.RawBody)
 	if err != nil {
 		return nil, err
 	}
 	if plan.Empty() {
-		return answerWith(showPlan(plan, true)), nil
+		return rest.Answer(showPlan(plan, true)), nil
 	}
-	if err := s.Store.Apply(ctx, projectOf(ctx), plan.Changes); err != nil {
+	if err := s.Store.Apply(ctx, rest.ProjectOf(ctx), plan.Changes); err != nil {
 		return nil, err
 	}
-	if err := s.changed(ctx, "applied a flow", projectOf(ctx)); err != nil {
+	if err := s.changed(ctx, "applied a flow", rest.ProjectOf(ctx)); err != nil {
 		return nil, err
 	}
-	return answerWith(showPlan(plan, true)), s.holdPaused(ctx, plan.Changes)
+	return rest.Answer(showPlan(plan, true)), s.holdPaused(ctx, plan.Changes)
 }
 
 // holdPaused holds what waits for destinations and connections that a flow paused.
@@ -98,7 +99,7 @@ func (s *server) holdPaused(ctx context.Context, changes []hook.Change) error {
 		if change.Op != hook.OpUpdate {
 			continue
 		}
-		scope := store.Scope{Project: projectOf(ctx)}
+		scope := store.Scope{Project: rest.ProjectOf(ctx)}
 		switch {
 		case change.Destination != nil && change.Destination.Paused:
 			scope.Destination = change.Destination.ID
@@ -119,7 +120,7 @@ func (s *server) exportFlow(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	text, err := flow.Export(projectOf(r.Context()), catalogue)
+	text, err := flow.Export(rest.ProjectOf(r.Context()), catalogue)
 	if err != nil {
 		return err
 	}

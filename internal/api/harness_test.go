@@ -18,6 +18,7 @@ import (
 	"github.com/santhosh-tekuri/jsonschema/v6"
 
 	"malote.dev/malote/internal/account"
+	"malote.dev/malote/internal/api/rest"
 	"malote.dev/malote/internal/destination"
 	"malote.dev/malote/internal/egress"
 	"malote.dev/malote/internal/flow"
@@ -35,7 +36,7 @@ type harness struct {
 	*server
 
 	t        testing.TB
-	handler  http.Handler
+	handler  *rest.Server
 	sqlite   *sqlite.Store
 	accounts *account.Accounts
 	door     http.Handler // /in/…
@@ -132,9 +133,12 @@ func newHarness(t testing.TB) *harness {
 	if err != nil {
 		t.Fatal(err)
 	}
-	h.handler, h.door = h.wrap(h.mux), door
+	if h.handler, err = h.server.handler(); err != nil {
+		t.Fatal(err)
+	}
+	h.door = door
 	for _, role := range []hook.Role{hook.RoleViewer, hook.RoleOperator, hook.RoleAdmin} {
-		h.tokens[role] = h.token(h.home, "test-"+string(role), role)
+		h.tokens[role] = h.token(h.home.ID, "test-"+string(role), role)
 	}
 	h.schemas = newSchemas(t, h)
 	return h
@@ -275,7 +279,7 @@ func (h *harness) knock(token, body string) int {
 // schemas holds answers to the description that the server gives of itself.
 type schemas struct {
 	mu       sync.Mutex
-	mux      *http.ServeMux
+	server   *rest.Server
 	document map[string]any
 	compiler *jsonschema.Compiler
 	compiled map[string]*jsonschema.Schema
@@ -299,16 +303,16 @@ func newSchemas(t testing.TB, h *harness) *schemas {
 	if err := compiler.AddResource(documentURL, parsed); err != nil {
 		t.Fatal(err)
 	}
-	return &schemas{mux: h.mux, document: document, compiler: compiler, compiled: map[string]*jsonschema.Schema{}}
+	return &schemas{server: h.handler, document: document, compiler: compiler, compiled: map[string]*jsonschema.Schema{}}
 }
 
 // check fails when an answer has a status that is not documented for its route, or
 // another shape than the documented one.
 func (s *schemas) check(t testing.TB, r *http.Request, got *reply) {
 	t.Helper()
-	_, pattern := s.mux.Handler(r)
+	pattern := s.server.Pattern(r)
 	method, path, ok := strings.Cut(pattern, " ")
-	if !ok || !strings.HasPrefix(path, prefix) {
+	if !ok || !strings.HasPrefix(path, rest.Prefix) {
 		return
 	}
 	escape := strings.NewReplacer("~", "~0", "/", "~1", "{", "%7B", "}", "%7D").Replace

@@ -35,17 +35,17 @@ func TestProjectsAreIsolated(t *testing.T) {
 	theirs := []string{"Authorization", "Bearer " + made.Token}
 
 	tried := 0
-	for _, e := range table() {
-		noun, _, _ := strings.Cut(strings.TrimPrefix(strings.TrimPrefix(e.path, "/"), "stats/"), "/")
-		if !strings.Contains(e.path, "{id}") || ids[noun] == nil {
+	for _, e := range (&server{}).table() {
+		noun, _, _ := strings.Cut(strings.TrimPrefix(strings.TrimPrefix(e.Path, "/"), "stats/"), "/")
+		if !strings.Contains(e.Path, "{id}") || ids[noun] == nil {
 			continue
 		}
 		for _, id := range ids[noun] {
 			body := ""
-			if e.in != nil {
+			if e.In != nil {
 				body = "{}"
 			}
-			h.call(e.method, strings.ReplaceAll(e.path, "{id}", id), body, theirs...).want(http.StatusNotFound)
+			h.call(e.Method, strings.ReplaceAll(e.Path, "{id}", id), body, theirs...).want(http.StatusNotFound)
 			tried++
 		}
 	}

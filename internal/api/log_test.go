@@ -81,7 +81,7 @@ func TestEventFilters(t *testing.T) {
 // deliver settles the claimed deliveries of the ERP with the outcome.
 func (h *harness) deliver(state hook.State, outcome hook.Outcome) int {
 	h.t.Helper()
-	d, err := h.sqlite.Destinations().Get(h.t.Context(), h.home, "erp")
+	d, err := h.sqlite.Destinations().Get(h.t.Context(), h.home.ID, "erp")
 	if err != nil {
 		h.t.Fatal(err)
 	}

@@ -170,7 +170,7 @@ func TestCredentialsAreKeptAndReplaced(t *testing.T) {
 	create := `{"name":"erp","http":{"url":"https://erp.example.com/","auth":{"bearer":"old-bearer"}}}`
 	h.call("POST", "/destination", create).want(http.StatusCreated).has(`"hasCredentials":true`).hasNot("old-bearer")
 	stored := func() *hook.Auth {
-		d, err := h.sqlite.Destinations().Get(t.Context(), h.home, "erp")
+		d, err := h.sqlite.Destinations().Get(t.Context(), h.home.ID, "erp")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -211,7 +211,7 @@ func TestPauseHoldsAndResumeReleases(t *testing.T) {
 	h := newHarness(t)
 	h.wire()
 	h.publish(`1`)
-	d, err := h.sqlite.Destinations().Get(t.Context(), h.home, "erp")
+	d, err := h.sqlite.Destinations().Get(t.Context(), h.home.ID, "erp")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,6 +7,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"malote.dev/malote/internal/api/rest"
 )
 
 func TestDescriptionHasEveryRoute(t *testing.T) {
@@ -19,27 +21,27 @@ func TestDescriptionHasEveryRoute(t *testing.T) {
 	for _, item := range paths {
 		operations += len(item.(map[string]any))
 	}
-	if operations != len(table()) {
-		t.Errorf("%d operations, %d routes", operations, len(table()))
+	if operations != len((&server{}).table()) {
+		t.Errorf("%d operations, %d routes", operations, len((&server{}).table()))
 	}
-	for _, e := range table() {
-		item, _ := paths[prefix+e.path].(map[string]any)
-		operation, ok := item[strings.ToLower(e.method)].(map[string]any)
+	for _, e := range (&server{}).table() {
+		item, _ := paths[rest.Prefix+e.Path].(map[string]any)
+		operation, ok := item[strings.ToLower(e.Method)].(map[string]any)
 		if !ok {
 			t.Errorf("%s is not in the description", nameOf(e))
 			continue
 		}
-		if operation["operationId"] != e.id || operation["x-role"] != string(e.role) {
+		if operation["operationId"] != e.ID || operation["x-role"] != string(e.Role) {
 			t.Errorf("%s: %v, %v", nameOf(e), operation["operationId"], operation["x-role"])
 		}
-		if _, body := operation["requestBody"]; body != (e.in != nil) {
+		if _, body := operation["requestBody"]; body != (e.In != nil) {
 			t.Errorf("%s: documented body %v", nameOf(e), body)
 		}
 		for status := range operation["responses"].(map[string]any) {
 			response := operation["responses"].(map[string]any)[status].(map[string]any)
 			if content, ok := response["content"].(map[string]any); ok && content["application/json"] != nil {
 				escape := strings.NewReplacer("/", "~1", "{", "%7B", "}", "%7D").Replace
-				h.schemas.schema(t, documentURL+"#/paths/"+escape(prefix+e.path)+"/"+strings.ToLower(e.method)+"/responses/"+status+"/content/application~1json/schema")
+				h.schemas.schema(t, documentURL+"#/paths/"+escape(rest.Prefix+e.Path)+"/"+strings.ToLower(e.Method)+"/responses/"+status+"/content/application~1json/schema")
 			}
 		}
 	}

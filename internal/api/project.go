@@ -5,6 +5,7 @@ import (
 	"net/http"
 
 	"malote.dev/malote/internal/api/body"
+	"malote.dev/malote/internal/api/rest"
 	"malote.dev/malote/internal/hook"
 	"malote.dev/malote/internal/route"
 )
@@ -16,32 +17,32 @@ type ProjectIn struct {
 	hook.ProjectSpec
 }
 
-func projectRoutes() []*endpoint {
-	return []*endpoint{
+func (s *server) projectRoutes() []*rest.Route {
+	return []*rest.Route{
 		{
-			method: http.MethodGet, path: "/project", id: "project.list", role: hook.RoleAdmin, global: true,
-			summary: "List projects", bind: handle((*server).listProjects),
+			Method: http.MethodGet, Path: "/project", ID: "project.list", Role: hook.RoleAdmin, Global: true,
+			Summary: "List projects", Bind: rest.Handle(s.listProjects),
 		},
 		{
-			method: http.MethodPost, path: "/project", id: "project.create", role: hook.RoleAdmin, global: true, status: http.StatusCreated,
-			summary: "Create a project", more: "Create its first token with the header malote-project.",
-			in: ProjectIn{}, bind: handle((*server).createProject),
+			Method: http.MethodPost, Path: "/project", ID: "project.create", Role: hook.RoleAdmin, Global: true, Status: http.StatusCreated,
+			Summary: "Create a project", More: "Create its first token with the header malote-project.",
+			In: ProjectIn{}, Bind: rest.Handle(s.createProject),
 		},
 		{
-			method: http.MethodGet, path: "/project/{id}", id: "project.get", role: hook.RoleAdmin, global: true,
-			summary: "Get a project", bind: handle((*server).getProject),
+			Method: http.MethodGet, Path: "/project/{id}", ID: "project.get", Role: hook.RoleAdmin, Global: true,
+			Summary: "Get a project", Bind: rest.Handle(s.getProject),
 		},
 		{
-			method: http.MethodPatch, path: "/project/{id}", id: "project.patch", role: hook.RoleAdmin, global: true,
-			summary: "Change parts of a project", more: patchText, in: ProjectIn{}, bind: handle((*server).patchProject),
+			Method: http.MethodPatch, Path: "/project/{id}", ID: "project.patch", Role: hook.RoleAdmin, Global: true,
+			Summary: "Change parts of a project", More: patchText, In: ProjectIn{}, Bind: rest.Handle(s.patchProject),
 		},
 	}
 }
 
-type listProjectsIn struct{ Paging }
+type listProjectsIn struct{ rest.Paging }
 
-func (s *server) listProjects(ctx context.Context, in *listProjectsIn) (*out[List[hook.Project]], error) {
-	req, err := pageOf(in.Paging, hook.ParseID[hook.ProjectID])
+func (s *server) listProjects(ctx context.Context, in *listProjectsIn) (*rest.Out[rest.List[hook.Project]], error) {
+	req, err := rest.PageOf(in.Paging, hook.ParseID[hook.ProjectID])
 	if err != nil {
 		return nil, err
 	}
@@ -49,18 +50,18 @@ func (s *server) listProjects(ctx context.Context, in *listProjectsIn) (*out[Lis
 	if err != nil {
 		return nil, err
 	}
-	return listOf[hook.ProjectID](found, func(p *hook.Project) hook.Project { return *p }), nil
+	return rest.ListOf[hook.ProjectID](found, func(p *hook.Project) hook.Project { return *p }), nil
 }
 
-func (s *server) getProject(ctx context.Context, in *oneNoun) (*versioned[hook.Project], error) {
+func (s *server) getProject(ctx context.Context, in *rest.One) (*rest.Versioned[hook.Project], error) {
 	project, err := s.Store.Projects().Get(ctx, 0, in.ID)
 	if err != nil {
 		return nil, err
 	}
-	return answerVersion(project.Version, project), nil
+	return rest.AnswerVersion(project.Version, project), nil
 }
 
-func (s *server) createProject(ctx context.Context, in *bodyOnly) (*versioned[hook.Project], error) {
+func (s *server) createProject(ctx context.Context, in *rest.BodyOnly) (*rest.Versioned[hook.Project], error) {
 	var given ProjectIn
 	if err := body.Decode(in.RawBody, &given); err != nil {
 		return nil, err
@@ -75,10 +76,10 @@ func (s *server) createProject(ctx context.Context, in *bodyOnly) (*versioned[ho
 	if err := s.changed(ctx, "created a project", project.ID); err != nil {
 		return nil, err
 	}
-	return answerVersion(project.Version, project), nil
+	return rest.AnswerVersion(project.Version, project), nil
 }
 
-func (s *server) patchProject(ctx context.Context, in *nounChange) (*versioned[hook.Project], error) {
+func (s *server) patchProject(ctx context.Context, in *rest.Change) (*rest.Versioned[hook.Project], error) {
 	project, err := s.Store.Projects().Get(ctx, 0, in.ID)
 	if err != nil {
 		return nil, err
@@ -87,11 +88,11 @@ func (s *server) patchProject(ctx context.Context, in *nounChange) (*versioned[h
 	if err := body.Patch(ProjectIn{Name: project.Name, ProjectSpec: project.ProjectSpec}, in.RawBody, nil, &given); err != nil {
 		return nil, err
 	}
-	if err := expect(project.Version, given.Version, in.IfMatch.IfMatch); err != nil {
+	if err := rest.Expect(project.Version, given.Version, in.IfMatch.IfMatch); err != nil {
 		return nil, err
 	}
 	problems := checkName(given.Name)
-	if project.ID == s.home && given.Name != route.DefaultProject {
+	if project.ID == s.home.ID && given.Name != route.DefaultProject {
 		problems = append(problems, hook.Problem{Path: "name", Message: "the project default keeps its name: its admins manage all others"})
 	}
 	if err := hook.Invalid("the project cannot be saved", problems); err != nil {
@@ -104,5 +105,5 @@ func (s *server) patchProject(ctx context.Context, in *nounChange) (*versioned[h
 	if err := s.changed(ctx, "changed a project", project.ID); err != nil {
 		return nil, err
 	}
-	return answerVersion(project.Version, project), nil
+	return rest.AnswerVersion(project.Version, project), nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 
+	"malote.dev/malote/internal/api/rest"
 	"malote.dev/malote/internal/hook"
 	"malote.dev/malote/internal/signature/profiles"
 )
@@ -23,44 +24,44 @@ type HealthOut struct {
 	Version string `json:"version"`
 }
 
-func providerRoutes() []*endpoint {
-	return []*endpoint{
+func (s *server) providerRoutes() []*rest.Route {
+	return []*rest.Route{
 		{
-			method: http.MethodGet, path: "/provider", id: "provider.list", role: hook.RoleViewer,
-			summary: "List the gallery of providers", bind: handle((*server).listProviders),
+			Method: http.MethodGet, Path: "/provider", ID: "provider.list", Role: hook.RoleViewer,
+			Summary: "List the gallery of providers", Bind: rest.Handle(s.listProviders),
 		},
 		{
-			method: http.MethodGet, path: "/provider/{id}", id: "provider.get", role: hook.RoleViewer,
-			summary: "Get a provider's profile", more: "How its requests are verified, what a source of it needs, and a sample.",
-			bind: handle((*server).getProvider),
+			Method: http.MethodGet, Path: "/provider/{id}", ID: "provider.get", Role: hook.RoleViewer,
+			Summary: "Get a provider's profile", More: "How its requests are verified, what a source of it needs, and a sample.",
+			Bind: rest.Handle(s.getProvider),
 		},
 		{
-			method: http.MethodGet, path: "/health", id: "health", role: hook.RoleViewer,
-			summary: "Say whether events can be stored", bind: handle((*server).health),
+			Method: http.MethodGet, Path: "/health", ID: "health", Role: hook.RoleViewer,
+			Summary: "Say whether events can be stored", Bind: rest.Handle(s.health),
 		},
 	}
 }
 
-func (s *server) listProviders(context.Context, *noInput) (*out[List[ProviderOut]], error) {
+func (s *server) listProviders(context.Context, *rest.NoInput) (*rest.Out[rest.List[ProviderOut]], error) {
 	all := s.Gallery.Profiles()
-	list := List[ProviderOut]{Data: make([]ProviderOut, len(all)), Done: true}
+	list := rest.List[ProviderOut]{Data: make([]ProviderOut, len(all)), Done: true}
 	for i, p := range all {
 		list.Data[i] = ProviderOut{Name: p.Name, Title: p.Title, Docs: p.Docs, Tags: p.Tags, Confirmed: p.Confirmed}
 	}
-	return answerWith(list), nil
+	return rest.Answer(list), nil
 }
 
-func (s *server) getProvider(_ context.Context, in *oneNoun) (*out[profiles.Profile], error) {
+func (s *server) getProvider(_ context.Context, in *rest.One) (*rest.Out[profiles.Profile], error) {
 	profile, ok := s.Gallery.Profile(in.ID)
 	if !ok {
 		return nil, hook.Errorf(hook.KindNotFound, "no provider %q in the gallery", in.ID)
 	}
-	return answerWith(hook.Redact(*profile)), nil
+	return rest.Answer(hook.Redact(*profile)), nil
 }
 
-func (s *server) health(ctx context.Context, _ *noInput) (*out[HealthOut], error) {
+func (s *server) health(ctx context.Context, _ *rest.NoInput) (*rest.Out[HealthOut], error) {
 	if err := s.Store.Ready(ctx); err != nil {
 		return nil, hook.Errorf(hook.KindUnavailable, "nothing can be stored now: %w", err)
 	}
-	return answerWith(HealthOut{Status: "ok", Version: s.Version}), nil
+	return rest.Answer(HealthOut{Status: "ok", Version: s.Version}), nil
 }

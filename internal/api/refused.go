@@ -4,46 +4,47 @@ import (
 	"context"
 	"net/http"
 
+	"malote.dev/malote/internal/api/rest"
 	"malote.dev/malote/internal/hook"
 	"malote.dev/malote/internal/store"
 )
 
-func refusedRoutes() []*endpoint {
-	return []*endpoint{
+func (s *server) refusedRoutes() []*rest.Route {
+	return []*rest.Route{
 		{
-			method: http.MethodGet, path: "/refused", id: "refused.list", role: hook.RoleViewer,
-			summary: "List refused requests, the newest first", more: "The newest thousand of each source are kept.",
-			bind: handle((*server).listRefused),
+			Method: http.MethodGet, Path: "/refused", ID: "refused.list", Role: hook.RoleViewer,
+			Summary: "List refused requests, the newest first", More: "The newest thousand of each source are kept.",
+			Bind: rest.Handle(s.listRefused),
 		},
 		{
-			method: http.MethodGet, path: "/refused/{id}", id: "refused.get", role: hook.RoleViewer,
-			summary: "Get a refused request with the explanation", bind: handle((*server).getRefused),
+			Method: http.MethodGet, Path: "/refused/{id}", ID: "refused.get", Role: hook.RoleViewer,
+			Summary: "Get a refused request with the explanation", Bind: rest.Handle(s.getRefused),
 		},
 		{
-			method: http.MethodGet, path: "/refused/{id}/payload", id: "refused.payload", role: hook.RoleViewer,
-			summary: "Get the body of a refused request as it came", answers: "application/octet-stream",
-			bind: raw[oneNoun]((*server).refusedPayload),
+			Method: http.MethodGet, Path: "/refused/{id}/payload", ID: "refused.payload", Role: hook.RoleViewer,
+			Summary: "Get the body of a refused request as it came", Answers: "application/octet-stream",
+			Bind: rest.Raw[rest.One](s.refusedPayload),
 		},
 		{
-			method: http.MethodPost, path: "/refused/{id}/admit", id: "refused.admit", role: hook.RoleOperator,
-			summary: "Verify a refused request again and accept it",
-			more:    "The source is taken as it is set up now, the time as it was then.",
-			bind:    handle((*server).admitRefused),
+			Method: http.MethodPost, Path: "/refused/{id}/admit", ID: "refused.admit", Role: hook.RoleOperator,
+			Summary: "Verify a refused request again and accept it",
+			More:    "The source is taken as it is set up now, the time as it was then.",
+			Bind:    rest.Handle(s.admitRefused),
 		},
 	}
 }
 
 type listRefusedIn struct {
 	Source string `query:"source" doc:"Of this source: id or name"`
-	Paging
+	rest.Paging
 }
 
-func (s *server) listRefused(ctx context.Context, in *listRefusedIn) (*out[List[hook.Refusal]], error) {
-	req, err := pageOf(in.Paging, hook.ParseID[hook.RefusalID])
+func (s *server) listRefused(ctx context.Context, in *listRefusedIn) (*rest.Out[rest.List[hook.Refusal]], error) {
+	req, err := rest.PageOf(in.Paging, hook.ParseID[hook.RefusalID])
 	if err != nil {
 		return nil, err
 	}
-	query := store.RefusalQuery{Project: projectOf(ctx), Page: req}
+	query := store.RefusalQuery{Project: rest.ProjectOf(ctx), Page: req}
 	if query.Source, err = s.sourceRef(ctx, in.Source); err != nil {
 		return nil, err
 	}
@@ -51,7 +52,7 @@ func (s *server) listRefused(ctx context.Context, in *listRefusedIn) (*out[List[
 	if err != nil {
 		return nil, err
 	}
-	return listOf[hook.RefusalID](found, s.showRefusal), nil
+	return rest.ListOf[hook.RefusalID](found, s.showRefusal), nil
 }
 
 // showRefusal masks the credentials of a refused request. It is kept with them, so
@@ -74,15 +75,15 @@ func (s *server) findRefused(ctx context.Context, ref string) (hook.Refusal, err
 	if err != nil {
 		return hook.Refusal{}, hook.NotFound("refused request", ref)
 	}
-	return s.Store.Refusal(ctx, projectOf(ctx), id)
+	return s.Store.Refusal(ctx, rest.ProjectOf(ctx), id)
 }
 
-func (s *server) getRefused(ctx context.Context, in *oneNoun) (*out[hook.Refusal], error) {
+func (s *server) getRefused(ctx context.Context, in *rest.One) (*rest.Out[hook.Refusal], error) {
 	refusal, err := s.findRefused(ctx, in.ID)
 	if err != nil {
 		return nil, err
 	}
-	return answerWith(s.showRefusal(&refusal)), nil
+	return rest.Answer(s.showRefusal(&refusal)), nil
 }
 
 func (s *server) refusedPayload(w http.ResponseWriter, r *http.Request) error {
@@ -94,7 +95,7 @@ func (s *server) refusedPayload(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-func (s *server) admitRefused(ctx context.Context, in *oneNoun) (*out[ReceiptOut], error) {
+func (s *server) admitRefused(ctx context.Context, in *rest.One) (*rest.Out[ReceiptOut], error) {
 	refusal, err := s.findRefused(ctx, in.ID)
 	if err != nil {
 		return nil, err
@@ -104,5 +105,5 @@ func (s *server) admitRefused(ctx context.Context, in *oneNoun) (*out[ReceiptOut
 		return nil, err
 	}
 	s.audit(ctx, "admitted a refused request", refusal.ID)
-	return answerWith(ReceiptOut{ID: receipt.Event, Duplicate: receipt.Duplicate}), nil
+	return rest.Answer(ReceiptOut{ID: receipt.Event, Duplicate: receipt.Duplicate}), nil
 }

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"net/url"
 
+	"malote.dev/malote/internal/api/rest"
 	"malote.dev/malote/internal/hook"
 	"malote.dev/malote/internal/signature"
 	"malote.dev/malote/internal/signature/profiles"
@@ -24,8 +25,8 @@ type SampleOut struct {
 // testSource sends the sample of the source's profile. The sample is signed with a
 // secret made up for it, at the time it was made: it is verified by the source's rule
 // with that secret and that clock, and then takes the way of every event.
-func (s *server) testSource(ctx context.Context, in *oneNoun) (*out[SampleOut], error) {
-	noun, err := s.Store.Sources().Get(ctx, projectOf(ctx), in.ID)
+func (s *server) testSource(ctx context.Context, in *rest.One) (*rest.Out[SampleOut], error) {
+	noun, err := s.Store.Sources().Get(ctx, rest.ProjectOf(ctx), in.ID)
 	if err != nil {
 		return nil, err
 	}
@@ -49,18 +50,18 @@ func (s *server) testSource(ctx context.Context, in *oneNoun) (*out[SampleOut], 
 		return nil, err
 	}
 	if _, err := verifier.Verify(ctx, request); err != nil {
-		return answerWith(SampleOut{Explanation: append([]string{err.Error()}, verifier.Explain(ctx, request, err)...)}), nil
+		return rest.Answer(SampleOut{Explanation: append([]string{err.Error()}, verifier.Explain(ctx, request, err)...)}), nil
 	}
 	receipt, err := s.Ingest.Publish(ctx, source, &hook.Event{
 		Method: request.Method, Path: request.Path, Query: source.Confidential.MaskQuery(request.Query),
 		Headers: source.Confidential.MaskHeaders(request.Headers), Payload: request.Body, PayloadSize: len(request.Body),
-		ProviderID: "sample-" + requestID(ctx), // its own would make the second test a duplicate
+		ProviderID: "sample-" + rest.RequestID(ctx), // its own would make the second test a duplicate
 	})
 	if err != nil {
 		return nil, err
 	}
 	s.audit(ctx, "tested a source", noun.ID)
-	return answerWith(SampleOut{Verified: true, Event: receipt.Event}), nil
+	return rest.Answer(SampleOut{Verified: true, Event: receipt.Event}), nil
 }
 
 // sampleRequest returns a profile's sample as the request that the provider would make.

@@ -2,28 +2,19 @@ package api
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
 	"time"
 
 	"malote.dev/malote/internal/account"
+	"malote.dev/malote/internal/api/rest"
 	"malote.dev/malote/internal/destination"
 	"malote.dev/malote/internal/flow"
 	"malote.dev/malote/internal/hook"
 	"malote.dev/malote/internal/route"
 	"malote.dev/malote/internal/signature/profiles"
 	"malote.dev/malote/internal/store"
-)
-
-// Limits of requests.
-const (
-	maxBody     = 1 << 20          // bytes of a body, publishing apart
-	maxPublish  = 32 << 20         // bytes of the body of a published event, before the source's own limit
-	bodyTimeout = 20 * time.Second // to send a body
-	deadline    = 60 * time.Second // for an answer, streams apart
 )
 
 // Options are what the API works with. All fields are needed unless they say otherwise.
@@ -61,11 +52,10 @@ type Waker interface {
 type server struct {
 	Options
 
-	routes  []*endpoint
-	mux     *http.ServeMux
-	home    hook.ProjectID // the default project
-	answers *answers
+	home hook.Project // the default one
 }
+
+const about = "Receives, routes and delivers webhooks. Lists come in pages: pass the iterator of one to get the next."
 
 // New returns the handler of the API, of its description and of the user interface.
 // The default project must exist.
@@ -74,7 +64,7 @@ func New(ctx context.Context, options Options) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s.wrap(s.mux), nil
+	return s.handler()
 }
 
 func newServer(ctx context.Context, options Options) (*server, error) {
@@ -85,58 +75,20 @@ func newServer(ctx context.Context, options Options) (*server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("looking for the project %q: %w", route.DefaultProject, err)
 	}
-	//nolint:contextcheck // the routes in the table take the context of each request
-	s := &server{Options: options, routes: table(), mux: http.NewServeMux(), home: home.ID, answers: newAnswers(options.Now)}
-	description, err := json.Marshal(newAdapter(s, s.mux, options.Version).OpenAPI())
-	if err != nil {
-		return nil, fmt.Errorf("describing the API: %w", err)
-	}
-	s.mux.HandleFunc("GET /openapi.json", func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "application/json")
-		w.Write(description) //nolint:errcheck // the caller is gone
-	})
-	for path, file := range docsPages() {
-		s.mux.Handle("GET "+path, docs(file))
-	}
-	s.mux.HandleFunc("/api/", s.unknown)
-	if options.UI != nil {
-		s.mux.Handle("/", options.UI)
-	}
-	return s, nil
+	return &server{Options: options, home: home}, nil
 }
 
-// methods are those that routes use.
-func methods() []string {
-	return []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete}
-}
-
-// unknown answers paths and methods that no route has.
-func (s *server) unknown(w http.ResponseWriter, r *http.Request) {
-	for _, method := range methods() {
-		probe := r.Clone(r.Context())
-		probe.Method = method
-		if _, pattern := s.mux.Handler(probe); pattern != "" && pattern != "/api/" && pattern != "/" {
-			w.Header().Add("Allow", method)
-		}
-	}
-	if len(w.Header()["Allow"]) > 0 {
-		writeProblem(w, &problem{
-			status: http.StatusMethodNotAllowed, code: "method_not_allowed",
-			detail: fmt.Sprintf("%s does not take %s", r.URL.Path, r.Method),
-		})
-		return
-	}
-	writeProblem(w, &problem{
-		status: http.StatusNotFound, code: hook.KindNotFound.String(),
-		detail: fmt.Sprintf("the API has no path %s: see /docs", r.URL.Path),
+// handler returns the routes as they are served.
+func (s *server) handler() (*rest.Server, error) {
+	return rest.New(rest.Options{
+		Title: "Malote", About: about, Version: s.Version, Routes: s.table(),
+		Authenticate: s.Accounts.Authenticate, Project: s.projectRef, Home: s.home,
+		UI: s.UI, Logger: s.Logger, Now: s.Now,
 	})
 }
 
-// report turns an error into the answer, and logs what the caller is not told.
-func (s *server) report(ctx context.Context, err error) *problem {
-	p := problemOf(err)
-	if p.status >= http.StatusInternalServerError && !errors.Is(err, context.Canceled) {
-		s.Logger.ErrorContext(ctx, "a request to the API failed", slog.String("request_id", requestID(ctx)), slog.Any("error", err))
-	}
-	return p
+// projectRef turns the id or name of a project into its id.
+func (s *server) projectRef(ctx context.Context, ref string) (hook.ProjectID, error) {
+	project, err := s.Store.Projects().Get(ctx, 0, ref)
+	return project.ID, err
 }

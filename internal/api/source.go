@@ -3,10 +3,10 @@ package api
 import (
 	"context"
 	"net/http"
-	"reflect"
 	"strings"
 
 	"malote.dev/malote/internal/api/body"
+	"malote.dev/malote/internal/api/rest"
 	"malote.dev/malote/internal/flow"
 	"malote.dev/malote/internal/hook"
 	"malote.dev/malote/internal/signature"
@@ -46,46 +46,46 @@ type SecretOut struct {
 // maxKept is how many secrets stay valid beside a new one.
 const maxKept = 9
 
-func sourceRoutes() []*endpoint {
-	return []*endpoint{
+func (s *server) sourceRoutes() []*rest.Route {
+	return []*rest.Route{
 		{
-			method: http.MethodGet, path: "/source", id: "source.list", role: hook.RoleViewer,
-			summary: "List sources", bind: handle((*server).listSources),
+			Method: http.MethodGet, Path: "/source", ID: "source.list", Role: hook.RoleViewer,
+			Summary: "List sources", Bind: rest.Handle(s.listSources),
 		},
 		{
-			method: http.MethodPost, path: "/source", id: "source.create", role: hook.RoleAdmin, status: http.StatusCreated,
-			summary: "Create a source", in: SourceIn{}, bind: handle((*server).createSource),
+			Method: http.MethodPost, Path: "/source", ID: "source.create", Role: hook.RoleAdmin, Status: http.StatusCreated,
+			Summary: "Create a source", In: SourceIn{}, Bind: rest.Handle(s.createSource),
 		},
 		{
-			method: http.MethodGet, path: "/source/{id}", id: "source.get", role: hook.RoleViewer,
-			summary: "Get a source", bind: handle((*server).getSource),
+			Method: http.MethodGet, Path: "/source/{id}", ID: "source.get", Role: hook.RoleViewer,
+			Summary: "Get a source", Bind: rest.Handle(s.getSource),
 		},
 		{
-			method: http.MethodPut, path: "/source/{id}", id: "source.update", role: hook.RoleAdmin,
-			summary: "Replace a source", more: "Secrets that are left out stay as they are; null clears one.",
-			in: SourceIn{}, bind: handle((*server).putSource),
+			Method: http.MethodPut, Path: "/source/{id}", ID: "source.update", Role: hook.RoleAdmin,
+			Summary: "Replace a source", More: "Secrets that are left out stay as they are; null clears one.",
+			In: SourceIn{}, Bind: rest.Handle(s.putSource),
 		},
 		{
-			method: http.MethodPatch, path: "/source/{id}", id: "source.patch", role: hook.RoleAdmin,
-			summary: "Change parts of a source", more: patchText, in: SourceIn{}, bind: handle((*server).patchSource),
+			Method: http.MethodPatch, Path: "/source/{id}", ID: "source.patch", Role: hook.RoleAdmin,
+			Summary: "Change parts of a source", More: patchText, In: SourceIn{}, Bind: rest.Handle(s.patchSource),
 		},
 		{
-			method: http.MethodDelete, path: "/source/{id}", id: "source.delete", role: hook.RoleAdmin, status: http.StatusNoContent,
-			summary: "Delete a source", more: "It is a conflict while connections lead away from it.", bind: handle((*server).deleteSource),
+			Method: http.MethodDelete, Path: "/source/{id}", ID: "source.delete", Role: hook.RoleAdmin, Status: http.StatusNoContent,
+			Summary: "Delete a source", More: "It is a conflict while connections lead away from it.", Bind: rest.Handle(s.deleteSource),
 		},
 		{
-			method: http.MethodPost, path: "/source/{id}/secret/rotate", id: "source.secret.rotate", role: hook.RoleAdmin,
-			summary: "Give a source a new secret",
-			more: "The answer is the only place that shows it. The secret before stays valid until the next rotation, " +
+			Method: http.MethodPost, Path: "/source/{id}/secret/rotate", ID: "source.secret.rotate", Role: hook.RoleAdmin,
+			Summary: "Give a source a new secret",
+			More: "The answer is the only place that shows it. The secret before stays valid until the next rotation, " +
 				`or until PATCH {"secrets": null}.`,
-			in: RotateIn{}, empty: true, bind: handle((*server).rotateSource),
+			In: RotateIn{}, Empty: true, Bind: rest.Handle(s.rotateSource),
 		},
 		{
-			method: http.MethodPost, path: "/source/{id}/test", id: "source.test", role: hook.RoleOperator,
-			summary: "Send the provider's sample through a source",
-			more: "The sample of the source's profile is verified by the source's own rule and then goes the way of every event: " +
+			Method: http.MethodPost, Path: "/source/{id}/test", ID: "source.test", Role: hook.RoleOperator,
+			Summary: "Send the provider's sample through a source",
+			More: "The sample of the source's profile is verified by the source's own rule and then goes the way of every event: " +
 				"it is stored, routed and delivered.",
-			bind: handle((*server).testSource),
+			Bind: rest.Handle(s.testSource),
 		},
 	}
 }
@@ -96,10 +96,10 @@ const patchText = "A JSON merge patch (RFC 7396): what is absent stays, null cle
 func (s *server) showSource(source *hook.Source) SourceOut {
 	shown := SourceOut{
 		Source: hook.Redact(*source), Path: "/in/" + source.Name,
-		SecretCount: countSecrets(reflect.ValueOf(source.SourceSpec)),
+		SecretCount: body.CountSecrets(source.SourceSpec),
 	}
 	shown.HasSecret = shown.SecretCount > 0
-	if source.Project != s.home {
+	if source.Project != s.home.ID {
 		shown.Path = "/in/" + source.ID.String()
 	}
 	if compiled, ok := s.Router.Current().SourceByID(source.ID); ok && compiled.Problem != nil {
@@ -108,34 +108,34 @@ func (s *server) showSource(source *hook.Source) SourceOut {
 	return shown
 }
 
-type listSourcesIn struct{ Paging }
+type listSourcesIn struct{ rest.Paging }
 
-func (s *server) listSources(ctx context.Context, in *listSourcesIn) (*out[List[SourceOut]], error) {
-	req, err := pageOf(in.Paging, hook.ParseID[hook.SourceID])
+func (s *server) listSources(ctx context.Context, in *listSourcesIn) (*rest.Out[rest.List[SourceOut]], error) {
+	req, err := rest.PageOf(in.Paging, hook.ParseID[hook.SourceID])
 	if err != nil {
 		return nil, err
 	}
-	found, err := s.Store.Sources().List(ctx, projectOf(ctx), req)
+	found, err := s.Store.Sources().List(ctx, rest.ProjectOf(ctx), req)
 	if err != nil {
 		return nil, err
 	}
-	return listOf[hook.SourceID](found, s.showSource), nil
+	return rest.ListOf[hook.SourceID](found, s.showSource), nil
 }
 
-func (s *server) getSource(ctx context.Context, in *oneNoun) (*versioned[SourceOut], error) {
-	source, err := s.Store.Sources().Get(ctx, projectOf(ctx), in.ID)
+func (s *server) getSource(ctx context.Context, in *rest.One) (*rest.Versioned[SourceOut], error) {
+	source, err := s.Store.Sources().Get(ctx, rest.ProjectOf(ctx), in.ID)
 	if err != nil {
 		return nil, err
 	}
-	return answerVersion(source.Version, s.showSource(&source)), nil
+	return rest.AnswerVersion(source.Version, s.showSource(&source)), nil
 }
 
-func (s *server) createSource(ctx context.Context, in *bodyOnly) (*versioned[SourceOut], error) {
+func (s *server) createSource(ctx context.Context, in *rest.BodyOnly) (*rest.Versioned[SourceOut], error) {
 	var given SourceIn
 	if err := body.Decode(in.RawBody, &given); err != nil {
 		return nil, err
 	}
-	source := hook.Source{Project: projectOf(ctx), Name: given.Name, SourceSpec: given.SourceSpec}
+	source := hook.Source{Project: rest.ProjectOf(ctx), Name: given.Name, SourceSpec: given.SourceSpec}
 	if err := s.checkSource(&source); err != nil {
 		return nil, err
 	}
@@ -145,11 +145,11 @@ func (s *server) createSource(ctx context.Context, in *bodyOnly) (*versioned[Sou
 	if err := s.changed(ctx, "created a source", source.ID); err != nil {
 		return nil, err
 	}
-	return answerVersion(source.Version, s.showSource(&source)), nil
+	return rest.AnswerVersion(source.Version, s.showSource(&source)), nil
 }
 
-func (s *server) putSource(ctx context.Context, in *nounChange) (*versioned[SourceOut], error) {
-	source, err := s.Store.Sources().Get(ctx, projectOf(ctx), in.ID)
+func (s *server) putSource(ctx context.Context, in *rest.Change) (*rest.Versioned[SourceOut], error) {
+	source, err := s.Store.Sources().Get(ctx, rest.ProjectOf(ctx), in.ID)
 	if err != nil {
 		return nil, err
 	}
@@ -160,8 +160,8 @@ func (s *server) putSource(ctx context.Context, in *nounChange) (*versioned[Sour
 	return s.updateSource(ctx, &source, &given, in)
 }
 
-func (s *server) patchSource(ctx context.Context, in *nounChange) (*versioned[SourceOut], error) {
-	source, err := s.Store.Sources().Get(ctx, projectOf(ctx), in.ID)
+func (s *server) patchSource(ctx context.Context, in *rest.Change) (*rest.Versioned[SourceOut], error) {
+	source, err := s.Store.Sources().Get(ctx, rest.ProjectOf(ctx), in.ID)
 	if err != nil {
 		return nil, err
 	}
@@ -173,11 +173,11 @@ func (s *server) patchSource(ctx context.Context, in *nounChange) (*versioned[So
 	return s.updateSource(ctx, &source, &given, in)
 }
 
-func (s *server) updateSource(ctx context.Context, source *hook.Source, given *SourceIn, in *nounChange) (*versioned[SourceOut], error) {
-	if err := expect(source.Version, given.Version, in.IfMatch.IfMatch); err != nil {
+func (s *server) updateSource(ctx context.Context, source *hook.Source, given *SourceIn, in *rest.Change) (*rest.Versioned[SourceOut], error) {
+	if err := rest.Expect(source.Version, given.Version, in.IfMatch.IfMatch); err != nil {
 		return nil, err
 	}
-	carry(&source.SourceSpec, &given.SourceSpec, body.Named(in.RawBody))
+	body.Carry(&source.SourceSpec, &given.SourceSpec, body.Named(in.RawBody))
 	source.SourceSpec = given.SourceSpec
 	if given.Name != "" {
 		source.Name = given.Name
@@ -188,14 +188,14 @@ func (s *server) updateSource(ctx context.Context, source *hook.Source, given *S
 	return s.saveSource(ctx, source, "changed a source")
 }
 
-func (s *server) saveSource(ctx context.Context, source *hook.Source, what string) (*versioned[SourceOut], error) {
+func (s *server) saveSource(ctx context.Context, source *hook.Source, what string) (*rest.Versioned[SourceOut], error) {
 	if err := s.Store.Sources().Update(ctx, source); err != nil {
 		return nil, err
 	}
 	if err := s.changed(ctx, what, source.ID); err != nil {
 		return nil, err
 	}
-	return answerVersion(source.Version, s.showSource(source)), nil
+	return rest.AnswerVersion(source.Version, s.showSource(source)), nil
 }
 
 // checkSource returns everything that is wrong with a source, before it is stored.
@@ -210,12 +210,12 @@ func (s *server) checkSource(source *hook.Source) error {
 	return hook.Invalid("the source cannot be saved", problems)
 }
 
-func (s *server) deleteSource(ctx context.Context, in *nounEnd) (*noOutput, error) {
-	source, err := s.Store.Sources().Get(ctx, projectOf(ctx), in.ID)
+func (s *server) deleteSource(ctx context.Context, in *rest.End) (*rest.NoOutput, error) {
+	source, err := s.Store.Sources().Get(ctx, rest.ProjectOf(ctx), in.ID)
 	if err != nil {
 		return nil, err
 	}
-	if err := expect(source.Version, 0, in.IfMatch.IfMatch); err != nil {
+	if err := rest.Expect(source.Version, 0, in.IfMatch.IfMatch); err != nil {
 		return nil, err
 	}
 	if err := s.Store.Sources().Delete(ctx, source.Project, source.ID.String()); err != nil {
@@ -224,8 +224,8 @@ func (s *server) deleteSource(ctx context.Context, in *nounEnd) (*noOutput, erro
 	return nil, s.changed(ctx, "deleted a source", source.ID)
 }
 
-func (s *server) rotateSource(ctx context.Context, in *nounBody) (*out[SecretOut], error) {
-	source, err := s.Store.Sources().Get(ctx, projectOf(ctx), in.ID)
+func (s *server) rotateSource(ctx context.Context, in *rest.OneBody) (*rest.Out[SecretOut], error) {
+	source, err := s.Store.Sources().Get(ctx, rest.ProjectOf(ctx), in.ID)
 	if err != nil {
 		return nil, err
 	}
@@ -245,7 +245,7 @@ func (s *server) rotateSource(ctx context.Context, in *nounBody) (*out[SecretOut
 	if _, err := s.saveSource(ctx, &source, "rotated the secret of a source"); err != nil {
 		return nil, err
 	}
-	return answerWith(reveal(source.AllSecrets())), nil
+	return rest.Answer(reveal(source.AllSecrets())), nil
 }
 
 func rotation(text []byte) (*RotateIn, error) {

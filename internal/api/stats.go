@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"malote.dev/malote/internal/api/rest"
 	"malote.dev/malote/internal/hook"
 	"malote.dev/malote/internal/page"
 	"malote.dev/malote/internal/store"
@@ -77,31 +78,31 @@ type DestinationBacklog struct {
 	States map[string]int64 `json:"states" doc:"How many deliveries are in each state that is not final"`
 }
 
-func statsRoutes() []*endpoint {
+func (s *server) statsRoutes() []*rest.Route {
 	kinds := []string{"source", "connection", "destination"}
-	routes := append(make([]*endpoint, 0, 2+2*len(kinds)), []*endpoint{
+	routes := append(make([]*rest.Route, 0, 2+2*len(kinds)), []*rest.Route{
 		{
-			method: http.MethodGet, path: "/stats/overview", id: "stats.overview", role: hook.RoleViewer,
-			summary: "Count what happened in the project", bind: handle((*server).overview),
+			Method: http.MethodGet, Path: "/stats/overview", ID: "stats.overview", Role: hook.RoleViewer,
+			Summary: "Count what happened in the project", Bind: rest.Handle(s.overview),
 		},
 		{
-			method: http.MethodGet, path: "/stats/backlog", id: "stats.backlog", role: hook.RoleViewer,
-			summary: "Count what waits at each destination", bind: handle((*server).backlog),
+			Method: http.MethodGet, Path: "/stats/backlog", ID: "stats.backlog", Role: hook.RoleViewer,
+			Summary: "Count what waits at each destination", Bind: rest.Handle(s.backlog),
 		},
 	}...)
 	for _, kind := range kinds {
-		totals := func(s *server, ctx context.Context, in *spanIn) (*out[TotalsOut], error) {
+		totals := func(ctx context.Context, in *spanIn) (*rest.Out[TotalsOut], error) {
 			return s.totals(ctx, kind, in)
 		}
-		series := func(s *server, ctx context.Context, in *seriesIn) (*out[SeriesOut], error) {
+		series := func(ctx context.Context, in *seriesIn) (*rest.Out[SeriesOut], error) {
 			return s.series(ctx, kind, in)
 		}
-		routes = append(routes, &endpoint{
-			method: http.MethodGet, path: "/stats/" + kind, id: "stats." + kind + ".totals", role: hook.RoleViewer,
-			summary: "Count what happened with each " + kind, bind: handle(totals),
-		}, &endpoint{
-			method: http.MethodGet, path: "/stats/" + kind + "/{id}", id: "stats." + kind + ".series", role: hook.RoleViewer,
-			summary: "Count what happened with a " + kind + " over time", bind: handle(series),
+		routes = append(routes, &rest.Route{
+			Method: http.MethodGet, Path: "/stats/" + kind, ID: "stats." + kind + ".totals", Role: hook.RoleViewer,
+			Summary: "Count what happened with each " + kind, Bind: rest.Handle(totals),
+		}, &rest.Route{
+			Method: http.MethodGet, Path: "/stats/" + kind + "/{id}", ID: "stats." + kind + ".series", Role: hook.RoleViewer,
+			Summary: "Count what happened with a " + kind + " over time", Bind: rest.Handle(series),
 		})
 	}
 	return routes
@@ -116,7 +117,7 @@ type Span struct {
 type (
 	spanIn   struct{ Span }
 	seriesIn struct {
-		Ref
+		rest.Ref
 		Span
 		Step string `query:"step" doc:"Length of a step, in whole minutes; default what makes at most 120 steps" example:"5m"`
 	}
@@ -134,9 +135,9 @@ func (in Span) bounds(now time.Time) (from, to time.Time, err error) {
 	from, to = from.UTC().Truncate(time.Minute), to.UTC().Truncate(time.Minute)
 	switch {
 	case !from.Before(to):
-		return from, to, invalidQuery("from", "it is not before the end")
+		return from, to, rest.InvalidQuery("from", "it is not before the end")
 	case to.Sub(from) > maxSpan:
-		return from, to, invalidQuery("from", "the span is longer than 400 days")
+		return from, to, rest.InvalidQuery("from", "the span is longer than 400 days")
 	default:
 		return from, to, nil
 	}
@@ -152,11 +153,11 @@ func (in *seriesIn) step(span time.Duration) (time.Duration, error) {
 	step := time.Duration(parsed)
 	switch {
 	case err != nil:
-		return 0, invalidQuery("step", err.Error())
+		return 0, rest.InvalidQuery("step", err.Error())
 	case step < time.Minute || step%time.Minute != 0:
-		return 0, invalidQuery("step", "it is not a whole number of minutes, such as 5m")
+		return 0, rest.InvalidQuery("step", "it is not a whole number of minutes, such as 5m")
 	case span/step > maxPoints:
-		return 0, invalidQuery("step", fmt.Sprintf("it makes %d steps: %d is the most", span/step, maxPoints))
+		return 0, rest.InvalidQuery("step", fmt.Sprintf("it makes %d steps: %d is the most", span/step, maxPoints))
 	}
 	return step, nil
 }
@@ -181,7 +182,7 @@ type named struct {
 
 // nouns returns every noun of a kind in the caller's project, by name.
 func (s *server) nouns(ctx context.Context, kind string) ([]named, error) {
-	project := projectOf(ctx)
+	project := rest.ProjectOf(ctx)
 	var found []named
 	var err error
 	switch kind {
@@ -222,7 +223,7 @@ func each[T any](ctx context.Context, table store.Table[T], project hook.Project
 
 // find returns one noun of a kind.
 func (s *server) find(ctx context.Context, kind, ref string) (named, error) {
-	project := projectOf(ctx)
+	project := rest.ProjectOf(ctx)
 	switch kind {
 	case "source":
 		n, err := s.Store.Sources().Get(ctx, project, ref)
@@ -236,7 +237,7 @@ func (s *server) find(ctx context.Context, kind, ref string) (named, error) {
 	}
 }
 
-func (s *server) totals(ctx context.Context, kind string, in *spanIn) (*out[TotalsOut], error) {
+func (s *server) totals(ctx context.Context, kind string, in *spanIn) (*rest.Out[TotalsOut], error) {
 	from, to, err := in.bounds(s.Now())
 	if err != nil {
 		return nil, err
@@ -245,7 +246,7 @@ func (s *server) totals(ctx context.Context, kind string, in *spanIn) (*out[Tota
 	if err != nil {
 		return nil, err
 	}
-	counts, err := s.Store.Totals(ctx, store.NumbersQuery{Project: projectOf(ctx), Scope: scopeOf(kind), From: from, To: to})
+	counts, err := s.Store.Totals(ctx, store.NumbersQuery{Project: rest.ProjectOf(ctx), Scope: scopeOf(kind), From: from, To: to})
 	if err != nil {
 		return nil, err
 	}
@@ -255,10 +256,10 @@ func (s *server) totals(ctx context.Context, kind string, in *spanIn) (*out[Tota
 		numbers.Minute = from
 		shown.Data[i] = NounCounts{ID: noun.id, Name: noun.name, CountsOut: countsOf(&numbers)}
 	}
-	return answerWith(shown), nil
+	return rest.Answer(shown), nil
 }
 
-func (s *server) series(ctx context.Context, kind string, in *seriesIn) (*out[SeriesOut], error) {
+func (s *server) series(ctx context.Context, kind string, in *seriesIn) (*rest.Out[SeriesOut], error) {
 	from, to, err := in.bounds(s.Now())
 	if err != nil {
 		return nil, err
@@ -271,7 +272,7 @@ func (s *server) series(ctx context.Context, kind string, in *seriesIn) (*out[Se
 	if err != nil {
 		return nil, err
 	}
-	query := store.NumbersQuery{Project: projectOf(ctx), Scope: scopeOf(kind), ID: noun.number, From: from, To: to}
+	query := store.NumbersQuery{Project: rest.ProjectOf(ctx), Scope: scopeOf(kind), ID: noun.number, From: from, To: to}
 	minutes, err := s.Store.Series(ctx, query)
 	if err != nil {
 		return nil, err
@@ -283,7 +284,7 @@ func (s *server) series(ctx context.Context, kind string, in *seriesIn) (*out[Se
 	for i := range steps {
 		shown.Data[i] = countsOf(&steps[i])
 	}
-	return answerWith(shown), nil
+	return rest.Answer(shown), nil
 }
 
 // fold sums minutes up: all of them, and by steps that begin at from.
@@ -329,7 +330,7 @@ func countsOf(numbers *hook.Numbers) CountsOut {
 	}
 }
 
-func (s *server) overview(ctx context.Context, in *spanIn) (*out[OverviewOut], error) {
+func (s *server) overview(ctx context.Context, in *spanIn) (*rest.Out[OverviewOut], error) {
 	from, to, err := in.bounds(s.Now())
 	if err != nil {
 		return nil, err
@@ -339,7 +340,7 @@ func (s *server) overview(ctx context.Context, in *spanIn) (*out[OverviewOut], e
 		kind string
 		into *CountsOut
 	}{{"source", &shown.Sources}, {"destination", &shown.Destinations}} {
-		query := store.NumbersQuery{Project: projectOf(ctx), Scope: scopeOf(part.kind), From: from, To: to}
+		query := store.NumbersQuery{Project: rest.ProjectOf(ctx), Scope: scopeOf(part.kind), From: from, To: to}
 		counts, err := s.Store.Totals(ctx, query)
 		if err != nil {
 			return nil, err
@@ -353,7 +354,7 @@ func (s *server) overview(ctx context.Context, in *spanIn) (*out[OverviewOut], e
 	if ended := shown.Destinations.Succeeded + shown.Destinations.Failed; ended > 0 {
 		shown.SuccessRate = float64(shown.Destinations.Succeeded) / float64(ended)
 	}
-	waiting, err := s.Store.Backlog(ctx, projectOf(ctx))
+	waiting, err := s.Store.Backlog(ctx, rest.ProjectOf(ctx))
 	if err != nil {
 		return nil, err
 	}
@@ -362,16 +363,16 @@ func (s *server) overview(ctx context.Context, in *spanIn) (*out[OverviewOut], e
 			shown.Backlog[state.String()] += n
 		}
 	}
-	return answerWith(shown), nil
+	return rest.Answer(shown), nil
 }
 
-func (s *server) backlog(ctx context.Context, _ *noInput) (*out[BacklogOut], error) {
-	waiting, err := s.Store.Backlog(ctx, projectOf(ctx))
+func (s *server) backlog(ctx context.Context, _ *rest.NoInput) (*rest.Out[BacklogOut], error) {
+	waiting, err := s.Store.Backlog(ctx, rest.ProjectOf(ctx))
 	if err != nil {
 		return nil, err
 	}
 	shown := BacklogOut{Data: []DestinationBacklog{}}
-	err = each(ctx, s.Store.Destinations(), projectOf(ctx), func(d *hook.Destination) {
+	err = each(ctx, s.Store.Destinations(), rest.ProjectOf(ctx), func(d *hook.Destination) {
 		one := DestinationBacklog{ID: d.ID.String(), Name: d.Name, Paused: d.Paused, States: map[string]int64{}}
 		for state, n := range waiting[d.ID] {
 			one.States[state.String()] = n
@@ -381,5 +382,5 @@ func (s *server) backlog(ctx context.Context, _ *noInput) (*out[BacklogOut], err
 	if err != nil {
 		return nil, err
 	}
-	return answerWith(shown), nil
+	return rest.Answer(shown), nil
 }

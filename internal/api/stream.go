@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"time"
 
+	"malote.dev/malote/internal/api/rest"
 	"malote.dev/malote/internal/hook"
 )
 
@@ -15,18 +16,18 @@ const (
 	streamTimeout = 10 * time.Second // for one write
 )
 
-func streamRoutes() []*endpoint {
-	return []*endpoint{{
-		method: http.MethodGet, path: "/stream", id: "stream", role: hook.RoleViewer, stream: true, answers: "text/event-stream",
-		summary: "Follow events, deliveries and refused requests as they happen",
-		more: "Server-sent events named event, delivery and refused, each with the noun as JSON. A listener that is too slow " +
+func (s *server) streamRoutes() []*rest.Route {
+	return []*rest.Route{{
+		Method: http.MethodGet, Path: "/stream", ID: "stream", Role: hook.RoleViewer, Stream: true, Answers: "text/event-stream",
+		Summary: "Follow events, deliveries and refused requests as they happen",
+		More: "Server-sent events named event, delivery and refused, each with the noun as JSON. A listener that is too slow " +
 			"gets an event named lagged, and the stream ends: read the lists, and listen again.",
-		bind: raw[noInput]((*server).follows),
+		Bind: rest.Raw[rest.NoInput](s.follows),
 	}}
 }
 
 func (s *server) follows(w http.ResponseWriter, r *http.Request) error {
-	notices, end, err := s.Live.Listen(projectOf(r.Context()))
+	notices, end, err := s.Live.Listen(rest.ProjectOf(r.Context()))
 	if err != nil {
 		return err
 	}

@@ -44,12 +44,12 @@ func TestStream(t *testing.T) {
 	defer cancel()
 	lines := h.listen(ctx, server)
 
-	h.Live.Publish(Notice{Project: h.home + 1, Event: &hook.Event{ID: 1, Type: "of another project"}})
-	h.Live.Publish(Notice{Project: h.home, Event: &hook.Event{
-		ID: 2, Project: h.home, Type: "order", Headers: hook.Headers{{Name: "X-Token", Value: "secret"}},
+	h.Live.Publish(Notice{Project: h.home.ID + 1, Event: &hook.Event{ID: 1, Type: "of another project"}})
+	h.Live.Publish(Notice{Project: h.home.ID, Event: &hook.Event{
+		ID: 2, Project: h.home.ID, Type: "order", Headers: hook.Headers{{Name: "X-Token", Value: "secret"}},
 	}})
-	h.Live.Publish(Notice{Project: h.home, Delivery: &hook.Delivery{ID: 3, State: hook.StateFailed}})
-	h.Live.Publish(Notice{Project: h.home, Refusal: &hook.Refusal{ID: 4, Reason: "bad_signature"}})
+	h.Live.Publish(Notice{Project: h.home.ID, Delivery: &hook.Delivery{ID: 3, State: hook.StateFailed}})
+	h.Live.Publish(Notice{Project: h.home.ID, Refusal: &hook.Refusal{ID: 4, Reason: "bad_signature"}})
 	var text strings.Builder
 	for lines.Scan() {
 		text.WriteString(lines.Text() + "\n")

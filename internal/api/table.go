@@ -1,13 +1,17 @@
 package api
 
-import "slices"
+import (
+	"slices"
+
+	"malote.dev/malote/internal/api/rest"
+)
 
 // table returns every route of the API.
-func table() []*endpoint {
+func (s *server) table() []*rest.Route {
 	return slices.Concat(
-		sourceRoutes(), destinationRoutes(), connectionRoutes(),
-		eventRoutes(), deliveryRoutes(), refusedRoutes(),
-		providerRoutes(), projectRoutes(), tokenRoutes(),
-		statsRoutes(), flowRoutes(), streamRoutes(),
+		s.sourceRoutes(), s.destinationRoutes(), s.connectionRoutes(),
+		s.eventRoutes(), s.deliveryRoutes(), s.refusedRoutes(),
+		s.providerRoutes(), s.projectRoutes(), s.tokenRoutes(),
+		s.statsRoutes(), s.flowRoutes(), s.streamRoutes(),
 	)
 }

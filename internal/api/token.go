@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"malote.dev/malote/internal/api/body"
+	"malote.dev/malote/internal/api/rest"
 	"malote.dev/malote/internal/hook"
 )
 
@@ -23,55 +24,55 @@ type TokenOut struct {
 	Text string `json:"token" doc:"What to send as Authorization: Bearer. It is shown this once"`
 }
 
-func tokenRoutes() []*endpoint {
-	return []*endpoint{
+func (s *server) tokenRoutes() []*rest.Route {
+	return []*rest.Route{
 		{
-			method: http.MethodGet, path: "/token", id: "token.list", role: hook.RoleAdmin,
-			summary: "List API tokens", bind: handle((*server).listTokens),
+			Method: http.MethodGet, Path: "/token", ID: "token.list", Role: hook.RoleAdmin,
+			Summary: "List API tokens", Bind: rest.Handle(s.listTokens),
 		},
 		{
-			method: http.MethodPost, path: "/token", id: "token.create", role: hook.RoleAdmin, status: http.StatusCreated,
-			summary: "Create an API token", more: "The answer is the only place that shows its text.",
-			in: TokenIn{}, bind: handle((*server).createToken),
+			Method: http.MethodPost, Path: "/token", ID: "token.create", Role: hook.RoleAdmin, Status: http.StatusCreated,
+			Summary: "Create an API token", More: "The answer is the only place that shows its text.",
+			In: TokenIn{}, Bind: rest.Handle(s.createToken),
 		},
 		{
-			method: http.MethodDelete, path: "/token/{id}", id: "token.revoke", role: hook.RoleAdmin, status: http.StatusNoContent,
-			summary: "Revoke an API token", more: "It is not accepted any more when this is answered.", bind: handle((*server).revokeToken),
+			Method: http.MethodDelete, Path: "/token/{id}", ID: "token.revoke", Role: hook.RoleAdmin, Status: http.StatusNoContent,
+			Summary: "Revoke an API token", More: "It is not accepted any more when this is answered.", Bind: rest.Handle(s.revokeToken),
 		},
 	}
 }
 
-type listTokensIn struct{ Paging }
+type listTokensIn struct{ rest.Paging }
 
-func (s *server) listTokens(ctx context.Context, in *listTokensIn) (*out[List[hook.Token]], error) {
-	req, err := pageOf(in.Paging, hook.ParseID[hook.TokenID])
+func (s *server) listTokens(ctx context.Context, in *listTokensIn) (*rest.Out[rest.List[hook.Token]], error) {
+	req, err := rest.PageOf(in.Paging, hook.ParseID[hook.TokenID])
 	if err != nil {
 		return nil, err
 	}
-	found, err := s.Accounts.List(ctx, projectOf(ctx), req)
+	found, err := s.Accounts.List(ctx, rest.ProjectOf(ctx), req)
 	if err != nil {
 		return nil, err
 	}
-	return listOf[hook.TokenID](found, func(t *hook.Token) hook.Token { return *t }), nil
+	return rest.ListOf[hook.TokenID](found, func(t *hook.Token) hook.Token { return *t }), nil
 }
 
-func (s *server) createToken(ctx context.Context, in *bodyOnly) (*out[TokenOut], error) {
+func (s *server) createToken(ctx context.Context, in *rest.BodyOnly) (*rest.Out[TokenOut], error) {
 	given := TokenIn{Role: hook.RoleViewer}
 	if err := body.Decode(in.RawBody, &given); err != nil {
 		return nil, err
 	}
 	text, token, err := s.Accounts.Create(ctx, hook.Token{
-		Project: projectOf(ctx), Name: given.Name, Role: given.Role, ExpiresAt: given.ExpiresAt,
+		Project: rest.ProjectOf(ctx), Name: given.Name, Role: given.Role, ExpiresAt: given.ExpiresAt,
 	})
 	if err != nil {
 		return nil, err
 	}
 	s.audit(ctx, "created an API token", token.ID)
-	return answerWith(TokenOut{Token: token, Text: text}), nil
+	return rest.Answer(TokenOut{Token: token, Text: text}), nil
 }
 
-func (s *server) revokeToken(ctx context.Context, in *oneNoun) (*noOutput, error) {
-	if err := s.Accounts.Revoke(ctx, projectOf(ctx), in.ID); err != nil {
+func (s *server) revokeToken(ctx context.Context, in *rest.One) (*rest.NoOutput, error) {
+	if err := s.Accounts.Revoke(ctx, rest.ProjectOf(ctx), in.ID); err != nil {
 		return nil, err
 	}
 	s.audit(ctx, "revoked an API token", reference(in.ID))

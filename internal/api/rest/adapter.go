@@ -1,4 +1,4 @@
-package api
+package rest
 
 import (
 	"context"
@@ -12,46 +12,46 @@ import (
 	"malote.dev/malote/internal/hook"
 )
 
-// prefix begins the path of every route.
-const prefix = "/api/v1"
+// Prefix begins the path of every route.
+const Prefix = "/api/v1"
 
-// endpoint is one route of the API.
-type endpoint struct {
-	method  string
-	path    string // below prefix
-	id      string // the operation's id: "source.create"
-	summary string
-	more    string // further sentences; "" for none
-	role    hook.Role
-	status  int  // of success; 0: 200
-	global  bool // only for admins of the default project
-	stream  bool // answers for as long as the caller listens
-	in      any  // a zero value of the type of the request's body; nil: none
-	empty   bool // the body may be left out
-	maxBody int64
-	answers string // media type of an answer that is not JSON
-	bind    binder
+// Route is one operation of the API.
+type Route struct {
+	Method  string
+	Path    string // below Prefix
+	ID      string // the operation's id: "source.create"
+	Summary string
+	More    string // further sentences; "" for none
+	Role    hook.Role
+	Status  int    // of success; 0: 200, or 204 when there is no body
+	Global  bool   // only for admins of the default project
+	Stream  bool   // answers for as long as the caller listens
+	In      any    // a zero value of the type of the request's body; nil: none
+	Empty   bool   // the body may be left out
+	MaxBody int64  // bytes; 0: one MiB
+	Answers string // media type of an answer that is not JSON
+	Bind    Binder // Handle or Raw of the handler
 }
 
 // tag groups the operations of a noun in the description.
-func (e *endpoint) tag() string {
-	for i := 1; i < len(e.path); i++ {
-		if e.path[i] == '/' {
-			return e.path[1:i]
+func (e *Route) tag() string {
+	for i := 1; i < len(e.Path); i++ {
+		if e.Path[i] == '/' {
+			return e.Path[1:i]
 		}
 	}
-	return e.path[1:]
+	return e.Path[1:]
 }
 
-// binder registers a route with the adapter.
-type binder func(s *server, api huma.API, operation huma.Operation)
+// Binder registers a route with the adapter.
+type Binder func(s *Server, api huma.API, operation huma.Operation)
 
-// handle binds a handler whose input and output are described by its types: fields
+// Handle binds a handler whose input and output are described by its types: fields
 // with the tags path, query and header, RawBody, and Body.
-func handle[I, O any](handler func(*server, context.Context, *I) (*O, error)) binder {
-	return func(s *server, api huma.API, operation huma.Operation) {
+func Handle[I, O any](handler func(context.Context, *I) (*O, error)) Binder {
+	return func(s *Server, api huma.API, operation huma.Operation) {
 		huma.Register(api, operation, func(ctx context.Context, in *I) (*O, error) {
-			out, err := handler(s, ctx, in)
+			out, err := handler(ctx, in)
 			if err != nil {
 				return nil, s.report(ctx, err)
 			}
@@ -60,18 +60,18 @@ func handle[I, O any](handler func(*server, context.Context, *I) (*O, error)) bi
 	}
 }
 
-// raw binds a handler that writes its answer by itself; params is a zero value of
-// the struct that describes its parameters.
-func raw[I any](handler func(*server, http.ResponseWriter, *http.Request) error) binder {
-	return func(s *server, api huma.API, operation huma.Operation) {
+// Raw binds a handler that writes its answer by itself; I is the struct that describes
+// its parameters.
+func Raw[I any](handler func(http.ResponseWriter, *http.Request) error) Binder {
+	return func(s *Server, api huma.API, operation huma.Operation) {
 		type nothing struct{}
-		// Registering with an API of its own describes the parameters; the handler is
-		// then put in place of the one that would have read them.
+		// Registering with an API that routes nothing describes the parameters; then the
+		// handler is put in place of the one that would have read them.
 		documented := describer{API: api, operation: &operation}
 		huma.Register(documented, operation, func(context.Context, *I) (*nothing, error) { return nil, nil })
 		chain := api.Middlewares().Handler(operation.Middlewares.Handler(func(ctx huma.Context) {
 			r, w := humago.Unwrap(ctx)
-			if err := handler(s, w, r); err != nil {
+			if err := handler(w, r); err != nil {
 				writeProblem(w, s.report(r.Context(), err))
 			}
 		}))
@@ -95,11 +95,11 @@ type unrouted struct{ huma.Adapter }
 func (unrouted) Handle(*huma.Operation, func(huma.Context)) {}
 
 // register puts the route into the router and the description.
-func (e *endpoint) register(s *server, api huma.API) {
+func (e *Route) register(s *Server, api huma.API) {
 	operation := huma.Operation{
-		OperationID: e.id, Method: e.method, Path: prefix + e.path,
-		Summary: e.summary, Description: e.description(), Tags: []string{e.tag()},
-		DefaultStatus: e.status,
+		OperationID: e.ID, Method: e.Method, Path: Prefix + e.Path,
+		Summary: e.Summary, Description: e.description(), Tags: []string{e.tag()},
+		DefaultStatus: e.Status,
 		Errors: []int{
 			http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusConflict,
 			http.StatusRequestEntityTooLarge, http.StatusUnsupportedMediaType, http.StatusUnprocessableEntity,
@@ -108,7 +108,7 @@ func (e *endpoint) register(s *server, api huma.API) {
 		MaxBodyBytes:     e.bodyLimit() + 1, // the adapter refuses what reaches its limit
 		BodyReadTimeout:  bodyTimeout,
 		SkipValidateBody: true, // package body reads bodies, with better words
-		Extensions:       map[string]any{"x-role": string(e.role)},
+		Extensions:       map[string]any{"x-role": string(e.Role)},
 	}
 	operation.Middlewares = huma.Middlewares{func(ctx huma.Context, next func(huma.Context)) {
 		request, writer := humago.Unwrap(ctx)
@@ -116,46 +116,46 @@ func (e *endpoint) register(s *server, api huma.API) {
 			next(humago.NewContext(ctx.Operation(), request, w))
 		})(writer, request)
 	}}
-	e.bind(s, api, operation)
+	e.Bind(s, api, operation)
 	e.describe(api)
 }
 
-func (e *endpoint) description() string {
-	text := "Needs the role " + string(e.role) + "."
-	if e.global {
-		text = "Needs the role " + string(e.role) + " in the default project."
+func (e *Route) description() string {
+	text := "Needs the role " + string(e.Role) + "."
+	if e.Global {
+		text = "Needs the role " + string(e.Role) + " in the default project."
 	}
-	if e.more != "" {
-		text = e.more + "\n\n" + text
+	if e.More != "" {
+		text = e.More + "\n\n" + text
 	}
 	return text
 }
 
 // describe corrects what the adapter cannot know: the type of the body, which the
 // handler reads by itself, and the two forms of errors.
-func (e *endpoint) describe(api huma.API) {
+func (e *Route) describe(api huma.API) {
 	registry := api.OpenAPI().Components.Schemas
-	operation := operationOf(api.OpenAPI().Paths[prefix+e.path], e.method)
-	if e.in != nil {
-		schema := registry.Schema(reflect.TypeOf(e.in), true, e.id)
-		if e.method == http.MethodPatch {
-			schema = patchSchema(registry, reflect.TypeOf(e.in))
+	operation := operationOf(api.OpenAPI().Paths[Prefix+e.Path], e.Method)
+	if e.In != nil {
+		schema := registry.Schema(reflect.TypeOf(e.In), true, e.ID)
+		if e.Method == http.MethodPatch {
+			schema = patchSchema(registry, reflect.TypeOf(e.In))
 		}
 		operation.RequestBody = &huma.RequestBody{
-			Required: !e.empty, Content: map[string]*huma.MediaType{"application/json": {Schema: schema}},
+			Required: !e.Empty, Content: map[string]*huma.MediaType{"application/json": {Schema: schema}},
 		}
 	}
 	validation := registry.Schema(reflect.TypeFor[ValidationErrorOut](), true, "")
 	operation.Responses[strconv.Itoa(http.StatusUnprocessableEntity)].Content["application/json"].Schema = validation
-	if e.answers != "" {
-		status := strconv.Itoa(max(e.status, http.StatusOK))
+	if e.Answers != "" {
+		status := strconv.Itoa(max(e.Status, http.StatusOK))
 		operation.Responses[status] = &huma.Response{
 			Description: http.StatusText(http.StatusOK),
-			Content:     map[string]*huma.MediaType{e.answers: {Schema: &huma.Schema{Type: huma.TypeString}}},
+			Content:     map[string]*huma.MediaType{e.Answers: {Schema: &huma.Schema{Type: huma.TypeString}}},
 		}
 		delete(operation.Responses, strconv.Itoa(http.StatusNoContent))
 	}
-	if e.method == http.MethodPost {
+	if e.Method == http.MethodPost {
 		operation.Parameters = append(operation.Parameters, header("idempotency-key",
 			"Repeats of the request with the same key get the first answer, for twelve hours"))
 	}
@@ -183,19 +183,19 @@ func operationOf(item *huma.PathItem, method string) *huma.Operation {
 }
 
 // bodyLimit is how many bytes the route's body may have.
-func (e *endpoint) bodyLimit() int64 {
-	if e.maxBody > 0 {
-		return e.maxBody
+func (e *Route) bodyLimit() int64 {
+	if e.MaxBody > 0 {
+		return e.MaxBody
 	}
 	return maxBody
 }
 
 // newAdapter returns the adapter over the mux, with all routes in it.
-func newAdapter(s *server, mux *http.ServeMux, version string) huma.API {
-	config := huma.DefaultConfig("Malote", version)
+func newAdapter(s *Server, mux *http.ServeMux) huma.API {
+	config := huma.DefaultConfig(s.options.Title, s.options.Version)
 	config.CreateHooks = nil // no $schema in bodies, no Link to it
 	config.DocsPath, config.SchemasPath, config.OpenAPIPath = "", "", ""
-	config.Info.Description = "Receives, routes and delivers webhooks. Lists come in pages: pass the iterator of one to get the next."
+	config.Info.Description = s.options.About
 	config.Info.License = &huma.License{Name: "Apache-2.0", Identifier: "Apache-2.0"}
 	config.Components = &huma.Components{
 		Schemas:         newRegistry(),
@@ -203,7 +203,7 @@ func newAdapter(s *server, mux *http.ServeMux, version string) huma.API {
 	}
 	config.Security = []map[string][]string{{"token": {}}}
 	api := humago.New(mux, config)
-	for _, e := range s.routes {
+	for _, e := range s.options.Routes {
 		e.register(s, api)
 	}
 	return api

@@ -1,4 +1,4 @@
-package api
+package rest
 
 import (
 	"context"
@@ -67,7 +67,7 @@ func (p *problem) MarshalJSON() ([]byte, error) {
 	return json.Marshal(ErrorOut{Code: p.code, Detail: p.detail})
 }
 
-// kinds translates the domain's kinds of failure to HTTP. It is the only place that does.
+// statusOf translates the domain's kinds of failure to HTTP. It is the only place that does.
 func statusOf(kind hook.Kind) int {
 	switch kind {
 	case hook.KindInvalid:
@@ -102,7 +102,7 @@ func problemOf(err error) *problem {
 		return &problem{status: http.StatusServiceUnavailable, code: hook.KindUnavailable.String(), detail: "it took too long: try again"}
 	}
 	if errors.Is(err, page.ErrBad) {
-		return invalidQuery("iterator", err.Error())
+		return InvalidQuery("iterator", err.Error())
 	}
 	var e *hook.Error
 	if !errors.As(err, &e) || e.Kind == hook.KindInternal {
@@ -121,8 +121,8 @@ func problemOf(err error) *problem {
 	return &problem{status: statusOf(e.Kind), code: e.Kind.String(), detail: e.Message}
 }
 
-// invalidQuery is the answer to a wrong parameter of the query.
-func invalidQuery(name, message string) *problem {
+// InvalidQuery is the answer to a wrong parameter of the query.
+func InvalidQuery(name, message string) *problem {
 	return &problem{
 		status: http.StatusUnprocessableEntity,
 		fields: []FieldError{{Loc: []string{"query", name}, Msg: message, Type: valueError}},

@@ -1,7 +1,10 @@
-package api
+package rest
 
 import (
+	"bytes"
+	"context"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -13,30 +16,6 @@ import (
 
 	"malote.dev/malote/internal/hook"
 )
-
-func TestIdempotencyKey(t *testing.T) {
-	h := newHarness(t)
-	key := []string{"Idempotency-Key", "k1"}
-	first := h.call("POST", "/source", shopBody, key...).want(http.StatusCreated)
-	again := h.call("POST", "/source", shopBody, key...).want(http.StatusCreated)
-	if again.body != first.body || again.header.Get("Etag") != first.header.Get("Etag") {
-		t.Errorf("the repetition was answered %s", again.body)
-	}
-	if again.header.Get("Idempotent-Replayed") != "true" || again.header.Get("X-Request-Id") == first.header.Get("X-Request-Id") {
-		t.Error("the repetition does not say that it is one, or has the first one's id")
-	}
-	h.call("POST", "/source", shopBody, "Idempotency-Key", "k2").want(http.StatusConflict)
-	// The same key elsewhere, or of somebody else, is another request.
-	h.call("POST", "/destination", erpBody, key...).want(http.StatusCreated).has("erp")
-	other := h.token(h.home, "another", hook.RoleAdmin)
-	h.call("POST", "/source", shopBody, "Idempotency-Key", "k1", "Authorization", "Bearer "+other).want(http.StatusConflict)
-	// A failure is not remembered: the mended request may use its key again.
-	h.call("POST", "/source", `{"name":"?"}`, "Idempotency-Key", "k3").want(http.StatusUnprocessableEntity)
-	h.call("POST", "/source", `{"name":"mended","verify":"none"}`, "Idempotency-Key", "k3").want(http.StatusCreated)
-	h.call("POST", "/source", shopBody, "Idempotency-Key", strings.Repeat("k", 257)).want(http.StatusUnprocessableEntity).has(`["header","idempotency-key"]`)
-	// Only POST has keys.
-	h.call("GET", "/source/shop", "", key...).want(http.StatusOK)
-}
 
 func post(key string) *http.Request {
 	r := httptest.NewRequest(http.MethodPost, "/api/v1/x", http.NoBody)
@@ -132,5 +111,30 @@ func TestPanicReleasesTheKey(t *testing.T) {
 	memory.serve(w, post("k"), "k", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusCreated) })
 	if w.Code != http.StatusCreated {
 		t.Errorf("status %d", w.Code)
+	}
+}
+
+func TestPanicIsAnswered(t *testing.T) {
+	var log bytes.Buffer
+	server, err := New(Options{
+		Title: "Test", Logger: slog.New(slog.NewTextHandler(&log, nil)),
+		Routes: []*Route{{
+			Method: http.MethodGet, Path: "/panic", ID: "panic", Role: hook.RoleViewer,
+			Bind: Raw[NoInput](func(http.ResponseWriter, *http.Request) error { panic("a secret cause") }),
+		}},
+		Authenticate: func(context.Context, string) (hook.Token, error) { return hook.Token{Role: hook.RoleViewer}, nil },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := httptest.NewRequestWithContext(t.Context(), http.MethodGet, Prefix+"/panic", http.NoBody)
+	r.Header.Set("Authorization", "Bearer x")
+	w := httptest.NewRecorder()
+	server.ServeHTTP(w, r)
+	if w.Code != http.StatusInternalServerError || !strings.Contains(w.Body.String(), `"code":"server_error"`) {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+	if strings.Contains(w.Body.String(), "secret cause") || !strings.Contains(log.String(), "a secret cause") {
+		t.Errorf("the cause belongs into the log: %s, %s", w.Body, log.String())
 	}
 }

@@ -1,4 +1,4 @@
-package api
+package rest
 
 import (
 	"context"
@@ -13,16 +13,15 @@ import (
 	"time"
 
 	"malote.dev/malote/internal/hook"
-	"malote.dev/malote/internal/route"
 )
 
 // projectHeader lets an admin of the default project work in another one.
 const projectHeader = "malote-project"
 
-// caller is who makes a request, and where it acts.
-type caller struct {
-	token   hook.Token
-	project hook.ProjectID
+// Caller is who makes a request, and where it acts.
+type Caller struct {
+	Token   hook.Token
+	Project hook.ProjectID
 }
 
 type (
@@ -30,24 +29,24 @@ type (
 	requestKey struct{}
 )
 
-// callerOf returns the caller of a request that passed the guard.
-func callerOf(ctx context.Context) caller {
-	c, _ := ctx.Value(callerKey{}).(caller)
+// CallerOf returns the caller of a request that passed the guard.
+func CallerOf(ctx context.Context) Caller {
+	c, _ := ctx.Value(callerKey{}).(Caller)
 	return c
 }
 
-// projectOf returns the project that a request acts in.
-func projectOf(ctx context.Context) hook.ProjectID { return callerOf(ctx).project }
+// ProjectOf returns the project that a request acts in.
+func ProjectOf(ctx context.Context) hook.ProjectID { return CallerOf(ctx).Project }
 
-// requestID returns the id that the log and the answer of a request share.
-func requestID(ctx context.Context) string {
+// RequestID returns the id that the log and the answer of a request share.
+func RequestID(ctx context.Context) string {
 	id, _ := ctx.Value(requestKey{}).(string)
 	return id
 }
 
 // guard is what every route passes before its handler: who calls, may they, in which
 // project, with what kind of body, and was this asked before.
-func (s *server) guard(e *endpoint, next http.HandlerFunc) http.HandlerFunc {
+func (s *Server) guard(e *Route, next http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		c, err := s.admit(r, e)
 		if err != nil {
@@ -55,7 +54,7 @@ func (s *server) guard(e *endpoint, next http.HandlerFunc) http.HandlerFunc {
 			return
 		}
 		ctx := context.WithValue(r.Context(), callerKey{}, c)
-		if !e.stream {
+		if !e.Stream {
 			var cancel context.CancelFunc
 			ctx, cancel = context.WithTimeout(ctx, deadline)
 			defer cancel()
@@ -70,50 +69,46 @@ func (s *server) guard(e *endpoint, next http.HandlerFunc) http.HandlerFunc {
 }
 
 // admit says who the caller is, or why the route is closed to them.
-func (s *server) admit(r *http.Request, e *endpoint) (caller, error) {
+func (s *Server) admit(r *http.Request, e *Route) (Caller, error) {
 	text, ok := bearer(r.Header.Values("Authorization"))
 	if !ok {
-		return caller{}, hook.Errorf(hook.KindUnauthorized, "send an API token as Authorization: Bearer mlt_…")
+		return Caller{}, hook.Errorf(hook.KindUnauthorized, "send an API token as Authorization: Bearer mlt_…")
 	}
-	token, err := s.Accounts.Authenticate(r.Context(), text)
+	token, err := s.options.Authenticate(r.Context(), text)
 	if err != nil {
-		return caller{}, err
+		return Caller{}, err
 	}
-	if !token.Role.Includes(e.role) {
-		return caller{}, hook.Errorf(hook.KindForbidden, "this needs the role %s, and the token %q has the role %s", e.role, token.Name, token.Role)
+	if !token.Role.Includes(e.Role) {
+		return Caller{}, hook.Errorf(hook.KindForbidden, "this needs the role %s, and the token %q has the role %s", e.Role, token.Name, token.Role)
 	}
-	c := caller{token: token, project: token.Project}
-	chief := token.Project == s.home && token.Role.Includes(hook.RoleAdmin)
-	if e.global && !chief {
-		return caller{}, hook.Errorf(hook.KindForbidden, "only admins of the project %q may do this", route.DefaultProject)
+	c := Caller{Token: token, Project: token.Project}
+	chief := token.Project == s.options.Home.ID && token.Role.Includes(hook.RoleAdmin)
+	if e.Global && !chief {
+		return Caller{}, hook.Errorf(hook.KindForbidden, "only admins of the project %q may do this", s.options.Home.Name)
 	}
 	if ref := r.Header.Get(projectHeader); ref != "" {
-		if c.project, err = s.otherProject(r.Context(), token, chief, ref); err != nil {
-			return caller{}, err
+		if c.Project, err = s.otherProject(r.Context(), token, chief, ref); err != nil {
+			return Caller{}, err
 		}
 	}
 	return c, bodyKind(r, e)
 }
 
 // otherProject resolves the project that a caller asks to work in.
-func (s *server) otherProject(ctx context.Context, token hook.Token, chief bool, ref string) (hook.ProjectID, error) {
+func (s *Server) otherProject(ctx context.Context, token hook.Token, chief bool, ref string) (hook.ProjectID, error) {
 	if ref == token.Project.String() {
 		return token.Project, nil
 	}
 	if !chief {
-		return 0, hook.Errorf(hook.KindForbidden, "the token works in its own project only; admins of the project %q may name another one", route.DefaultProject)
+		return 0, hook.Errorf(hook.KindForbidden, "the token works in its own project only; admins of the project %q may name another one", s.options.Home.Name)
 	}
-	project, err := s.Store.Projects().Get(ctx, 0, ref)
-	if err != nil {
-		return 0, err
-	}
-	return project.ID, nil
+	return s.options.Project(ctx, ref)
 }
 
 // bodyKind refuses bodies that claim to be something other than JSON.
-func bodyKind(r *http.Request, e *endpoint) error {
+func bodyKind(r *http.Request, e *Route) error {
 	text := r.Header.Get("Content-Type")
-	if e.in == nil || text == "" {
+	if e.In == nil || text == "" {
 		return nil
 	}
 	kind, _, err := mime.ParseMediaType(text)
@@ -136,26 +131,24 @@ func bearer(values []string) (string, bool) {
 	return text, ok && strings.EqualFold(scheme, "Bearer") && text != ""
 }
 
-// wrap is what every request passes, the description and the pages included.
-func (s *server) wrap(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if !strings.HasPrefix(r.URL.Path, "/api/") {
-			w.Header().Set("X-Content-Type-Options", "nosniff")
-			next.ServeHTTP(w, r)
-			return
-		}
-		if trimmed := strings.TrimRight(r.URL.Path, "/"); trimmed != r.URL.Path && trimmed != "/api" {
-			r = r.Clone(r.Context())
-			r.URL.Path, r.URL.RawPath = trimmed, ""
-		}
-		id := newRequestID()
-		harden(w.Header(), id)
-		r = r.WithContext(context.WithValue(r.Context(), requestKey{}, id))
-		seen := &observer{ResponseWriter: w}
-		started := s.Now()
-		defer func() { s.finish(seen, r, started, recover()) }()
-		next.ServeHTTP(seen, r)
-	})
+// serve is what every request passes, the description and the pages included.
+func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
+	if !strings.HasPrefix(r.URL.Path, "/api/") {
+		w.Header().Set("X-Content-Type-Options", "nosniff")
+		s.mux.ServeHTTP(w, r)
+		return
+	}
+	if trimmed := strings.TrimRight(r.URL.Path, "/"); trimmed != r.URL.Path && trimmed != "/api" {
+		r = r.Clone(r.Context())
+		r.URL.Path, r.URL.RawPath = trimmed, ""
+	}
+	id := newRequestID()
+	harden(w.Header(), id)
+	r = r.WithContext(context.WithValue(r.Context(), requestKey{}, id))
+	seen := &observer{ResponseWriter: w}
+	started := s.options.Now()
+	defer func() { s.finish(seen, r, started, recover()) }()
+	s.mux.ServeHTTP(seen, r)
 }
 
 // harden sets the headers of every answer of the API.
@@ -169,13 +162,13 @@ func harden(header http.Header, id string) {
 
 // finish answers a request whose handler panicked, and logs every request that
 // changed something.
-func (s *server) finish(w *observer, r *http.Request, started time.Time, cause any) {
+func (s *Server) finish(w *observer, r *http.Request, started time.Time, cause any) {
 	ctx := r.Context()
 	if cause != nil {
 		if cause == http.ErrAbortHandler { //nolint:errorlint,err113 // the server's own signal, compared as net/http does
 			panic(cause)
 		}
-		s.Logger.ErrorContext(ctx, "a handler of the API panicked", slog.String("request_id", requestID(ctx)),
+		s.options.Logger.ErrorContext(ctx, "a handler of the API panicked", slog.String("request_id", RequestID(ctx)),
 			slog.Any("panic", cause), slog.String("stack", string(debug.Stack())))
 		if w.status == 0 {
 			writeProblem(w, problemOf(fmt.Errorf("panic: %v", cause)))
@@ -185,9 +178,9 @@ func (s *server) finish(w *observer, r *http.Request, started time.Time, cause a
 	if r.Method == http.MethodGet || r.Method == http.MethodHead {
 		level = slog.LevelDebug
 	}
-	s.Logger.LogAttrs(ctx, level, "answered a request to the API", slog.String("request_id", requestID(ctx)),
+	s.options.Logger.LogAttrs(ctx, level, "answered a request to the API", slog.String("request_id", RequestID(ctx)),
 		slog.String("method", r.Method), slog.String("path", r.URL.Path), slog.Int("status", w.status),
-		slog.Duration("duration", s.Now().Sub(started)))
+		slog.Duration("duration", s.options.Now().Sub(started)))
 }
 
 // observer remembers the status of an answer.

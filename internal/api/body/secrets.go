@@ -1,22 +1,21 @@
-package api
+package body
 
 import (
 	"reflect"
 	"strconv"
 
-	"malote.dev/malote/internal/api/body"
 	"malote.dev/malote/internal/hook"
 	"malote.dev/malote/internal/strict"
 )
 
-// carry copies the secrets of a stored noun into a changed one where the request does
+// Carry copies the secrets of a stored noun into a changed one where the request does
 // not name them: answers never show secrets, so whoever sends back what was read
 // leaves them out, and means to keep them. A null clears.
-func carry[T any](stored, changed *T, named body.Fields) {
+func Carry[T any](stored, changed *T, named Fields) {
 	carryValue("", reflect.ValueOf(stored).Elem(), reflect.ValueOf(changed).Elem(), named)
 }
 
-func carryValue(path string, from, to reflect.Value, named body.Fields) {
+func carryValue(path string, from, to reflect.Value, named Fields) {
 	switch {
 	case from.Type() == reflect.TypeFor[hook.Secret](), from.Type() == reflect.TypeFor[[]hook.Secret]():
 		if to.IsZero() && !named.Has(path) {
@@ -37,7 +36,7 @@ func carryValue(path string, from, to reflect.Value, named body.Fields) {
 	}
 }
 
-func carryFields(path string, from, to reflect.Value, named body.Fields) {
+func carryFields(path string, from, to reflect.Value, named Fields) {
 	for _, field := range strict.Fields(from.Type()) {
 		below := field.Name
 		if path != "" {
@@ -48,7 +47,7 @@ func carryFields(path string, from, to reflect.Value, named body.Fields) {
 }
 
 // carryAuth does not bring back the bearer token beside a new kind of authentication.
-func carryAuth(path string, from, to reflect.Value, named body.Fields) {
+func carryAuth(path string, from, to reflect.Value, named Fields) {
 	auth, ok := to.Addr().Interface().(*hook.Auth)
 	carryFields(path, from, to, named)
 	if ok && (auth.Basic != nil || auth.Header != nil || auth.OAuth2 != nil) && !named.Has(path+".bearer") {
@@ -56,7 +55,9 @@ func carryAuth(path string, from, to reflect.Value, named body.Fields) {
 	}
 }
 
-// countSecrets returns how many secrets a value holds.
+// CountSecrets returns how many secrets a value holds.
+func CountSecrets(value any) int { return countSecrets(reflect.ValueOf(value)) }
+
 func countSecrets(v reflect.Value) int {
 	switch {
 	case v.Type() == reflect.TypeFor[hook.Secret]():

@@ -1,4 +1,4 @@
-package api
+package rest
 
 import (
 	"bytes"
@@ -54,8 +54,8 @@ func newAnswers(now func() time.Time) *answers {
 }
 
 func keyOf(r *http.Request, key string) answerKey {
-	c := callerOf(r.Context())
-	parts := []string{c.token.ID.String(), c.project.String(), r.URL.Path, r.URL.RawQuery, key}
+	c := CallerOf(r.Context())
+	parts := []string{c.Token.ID.String(), c.Project.String(), r.URL.Path, r.URL.RawQuery, key}
 	return sha256.Sum256([]byte(strings.Join(parts, "\x00")))
 }
 
