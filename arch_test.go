@@ -43,11 +43,12 @@ var layers = map[string]int{
 	"internal/telemetry": 0,
 	"web":                0,
 
-	"internal/signature":          1,
-	"internal/signature/profiles": 1,
-	"internal/signature/rule":     1,
-	"internal/filter":             1,
-	"internal/config":             1,
+	"internal/signature":              1,
+	"internal/signature/profiles":     1,
+	"internal/signature/rule":         1,
+	"internal/signature/rule/message": 1,
+	"internal/filter":                 1,
+	"internal/config":                 1,
 
 	"internal/store":       2,
 	"internal/destination": 2,

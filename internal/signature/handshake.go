@@ -11,6 +11,7 @@ import (
 
 	"malote.dev/malote/internal/hook"
 	"malote.dev/malote/internal/signature/rule"
+	"malote.dev/malote/internal/signature/rule/message"
 )
 
 // Reply is the answer to a handshake.
@@ -27,11 +28,11 @@ type handshake struct {
 	methods  []string
 	wants    []want
 	verified bool
-	fetch    *rule.Template
+	fetch    *message.Template
 	hosts    []string
 	status   int
 	headers  []replyHeader
-	body     *rule.Template
+	body     *message.Template
 }
 
 // want is one value that a request must have.
@@ -39,7 +40,7 @@ type want struct {
 	place string // header, query or field
 	name  string
 	kind  wantKind
-	value *rule.Template
+	value *message.Template
 }
 
 type wantKind uint8
@@ -52,7 +53,7 @@ const (
 
 type replyHeader struct {
 	name  string
-	value *rule.Template
+	value *message.Template
 }
 
 // maxReply is the longest body that a handshake is answered with, in bytes: challenges
@@ -79,11 +80,11 @@ func (c *handshakeCompiler) complain(path, message string) {
 	c.found = append(c.found, hook.Problem{Path: c.prefix + path, Message: message})
 }
 
-func (c *handshakeCompiler) template(text, path string, purpose rule.Purpose) *rule.Template {
-	t, err := rule.ParseTemplate(text, purpose)
+func (c *handshakeCompiler) template(text, path string, purpose message.Purpose) *message.Template {
+	t, err := message.Parse(text, purpose)
 	if err != nil {
 		c.complain(path, err.Error())
-		return &rule.Template{}
+		return &message.Template{}
 	}
 	return t
 }
@@ -103,7 +104,7 @@ func (c *handshakeCompiler) compile(spec *hook.Handshake, keys KeyFetcher) hands
 		c.complain("reply.status", "it is not an HTTP status from 200 to 599")
 	}
 	if spec.Fetch != "" {
-		h.fetch = c.template(spec.Fetch, "fetch", rule.ForReply)
+		h.fetch = c.template(spec.Fetch, "fetch", message.ForReply)
 		if len(spec.Hosts) == 0 {
 			c.complain("hosts", "say which hosts may be called, such as sns.*.amazonaws.com")
 		}
@@ -124,7 +125,7 @@ func (c *handshakeCompiler) wants(h *handshake, place string, values map[string]
 		case "":
 			one.kind = wantAbsent
 		default:
-			one.value = c.template(values[name], "when."+place+"."+name, rule.ForMatch)
+			one.value = c.template(values[name], "when."+place+"."+name, message.ForMatch)
 		}
 		h.wants = append(h.wants, one)
 	}
@@ -134,14 +135,14 @@ func (c *handshakeCompiler) reply(h *handshake, spec *hook.HandshakeReply) {
 	typed := false
 	for _, name := range slices.Sorted(maps.Keys(spec.Headers)) {
 		typed = typed || strings.EqualFold(name, "Content-Type")
-		h.headers = append(h.headers, replyHeader{name, c.template(spec.Headers[name], "reply.headers."+name, rule.ForReply)})
+		h.headers = append(h.headers, replyHeader{name, c.template(spec.Headers[name], "reply.headers."+name, message.ForReply)})
 	}
 	if !typed && spec.Body != "" {
-		h.headers = append(h.headers, replyHeader{"Content-Type", c.template("text/plain; charset=utf-8", "reply", rule.ForReply)})
+		h.headers = append(h.headers, replyHeader{"Content-Type", c.template("text/plain; charset=utf-8", "reply", message.ForReply)})
 	}
 	// What was sent is sent back, so that no browser may take it for a page.
-	h.headers = append(h.headers, replyHeader{"X-Content-Type-Options", c.template("nosniff", "reply", rule.ForReply)})
-	h.body = c.template(spec.Body, "reply.body", rule.ForReply)
+	h.headers = append(h.headers, replyHeader{"X-Content-Type-Options", c.template("nosniff", "reply", message.ForReply)})
+	h.body = c.template(spec.Body, "reply.body", message.ForReply)
 }
 
 // Handshake answers a request that the provider makes to see whether we are there;
@@ -200,13 +201,13 @@ func (v *Verifier) holds(w *want, req *Request) bool {
 
 // equals compares in constant time, because the value may be a token. With {secret} in
 // it any of the secrets may fit. A template that comes out empty equals nothing.
-func (v *Verifier) equals(t *rule.Template, value string, req *Request) bool {
+func (v *Verifier) equals(t *message.Template, value string, req *Request) bool {
 	secrets := []rule.Secret{{}}
 	if t.Uses("secret") {
 		secrets = v.secrets
 	}
 	for _, secret := range secrets {
-		wanted := t.Append(nil, &rule.Env{Request: req, Settings: v.settings, Secret: secret.Value.Reveal()})
+		wanted := t.Append(nil, &message.Env{Request: req, Settings: v.settings, Secret: secret.Value.Reveal()})
 		if len(wanted) > 0 && subtle.ConstantTimeCompare(wanted, []byte(value)) == 1 {
 			return true
 		}
@@ -216,7 +217,7 @@ func (v *Verifier) equals(t *rule.Template, value string, req *Request) bool {
 
 // answer builds the reply, after the fetch if there is one.
 func (v *Verifier) answer(ctx context.Context, h *handshake, req *Request) (*Reply, bool) {
-	env := rule.Env{Request: req, Settings: v.settings}
+	env := message.Env{Request: req, Settings: v.settings}
 	if len(v.secrets) > 0 {
 		env.Key = []byte(v.secrets[0].Value.Reveal())
 	}

@@ -10,11 +10,12 @@ import (
 	"malote.dev/malote/internal/hook"
 	"malote.dev/malote/internal/signature/profiles"
 	"malote.dev/malote/internal/signature/rule"
+	"malote.dev/malote/internal/signature/rule/message"
 	"malote.dev/malote/internal/strict"
 )
 
 // Request is what verification looks at. One Request serves one goroutine.
-type Request = rule.Request
+type Request = message.Request
 
 // KeyFetcher gets public keys, certificates and confirmation addresses by https. It is
 // called only with addresses that the operator gave or whose host the rule allows. Its

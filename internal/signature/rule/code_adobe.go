@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"malote.dev/malote/internal/hook"
+	"malote.dev/malote/internal/signature/rule/message"
 )
 
 // adobeCheck verifies Adobe I/O Events: one of two RSA-SHA256 signatures over the
@@ -23,7 +24,7 @@ func (c *compiler) adobeIO(p *problems) node {
 	}
 }
 
-func (a *adobeCheck) verify(ctx context.Context, req *Request) (hook.Verdict, error) {
+func (a *adobeCheck) verify(ctx context.Context, req *message.Request) (hook.Verdict, error) {
 	var best *Refusal
 	for _, n := range []string{"1", "2"} {
 		refusal := a.try(ctx, req, "x-adobe-digital-signature-"+n, "x-adobe-public-key"+n+"-path")
@@ -40,7 +41,7 @@ func (a *adobeCheck) verify(ctx context.Context, req *Request) (hook.Verdict, er
 	return hook.Verdict{}, best
 }
 
-func (a *adobeCheck) try(ctx context.Context, req *Request, signatureHeader, pathHeader string) *Refusal {
+func (a *adobeCheck) try(ctx context.Context, req *message.Request, signatureHeader, pathHeader string) *Refusal {
 	text := req.Headers.Get(signatureHeader)
 	if text == "" {
 		return refusef(MissingSignature, "There is no signature: the header %s is missing.", signatureHeader)

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"malote.dev/malote/internal/hook"
+	"malote.dev/malote/internal/signature/rule/message"
 )
 
 // adyenCheck verifies Adyen's two signatures ("Verify HMAC signatures"): of the whole
@@ -37,7 +38,7 @@ func (c *compiler) adyen(p *problems) node {
 	return node{check: check, headers: []string{"HmacSignature"}}
 }
 
-func (a *adyenCheck) verify(ctx context.Context, req *Request) (hook.Verdict, error) {
+func (a *adyenCheck) verify(ctx context.Context, req *message.Request) (hook.Verdict, error) {
 	if req.Headers.Get("HmacSignature") != "" {
 		verdict, err := a.whole.verify(ctx, req)
 		verdict.Scheme = "adyen"

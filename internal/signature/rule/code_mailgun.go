@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"malote.dev/malote/internal/hook"
+	"malote.dev/malote/internal/signature/rule/message"
 )
 
 // mailgunCheck verifies Mailgun's signature over a time and a one-time token
@@ -43,7 +44,7 @@ func (c *compiler) mailgun(p *problems) node {
 	return node{check: check}
 }
 
-func (m *mailgunCheck) verify(ctx context.Context, req *Request) (hook.Verdict, error) {
+func (m *mailgunCheck) verify(ctx context.Context, req *message.Request) (hook.Verdict, error) {
 	token, nested := req.Field("signature.token")
 	place := m.places[0]
 	if !nested {
@@ -62,7 +63,7 @@ func (m *mailgunCheck) verify(ctx context.Context, req *Request) (hook.Verdict, 
 }
 
 // remember ties the token to the body; false when it is tied to another one.
-func (m *mailgunCheck) remember(token string, req *Request) bool {
+func (m *mailgunCheck) remember(token string, req *message.Request) bool {
 	key, body := sha256.Sum256([]byte(token)), sha256.Sum256(req.Body)
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"malote.dev/malote/internal/hook"
+	"malote.dev/malote/internal/signature/rule/message"
 )
 
 // paypalCheck verifies PayPal's transmission signature: RSA over
@@ -34,7 +35,7 @@ func (c *compiler) paypal(p *problems) node {
 	}}
 }
 
-func (k *paypalCheck) verify(ctx context.Context, req *Request) (hook.Verdict, error) {
+func (k *paypalCheck) verify(ctx context.Context, req *message.Request) (hook.Verdict, error) {
 	text := req.Headers.Get("PAYPAL-TRANSMISSION-SIG")
 	if text == "" {
 		return hook.Verdict{}, refusef(MissingSignature, "There is no signature: the header PAYPAL-TRANSMISSION-SIG is missing.")
@@ -62,7 +63,7 @@ func (k *paypalCheck) verify(ctx context.Context, req *Request) (hook.Verdict, e
 }
 
 // key fetches the certificate and checks that it is PayPal's.
-func (k *paypalCheck) key(ctx context.Context, req *Request) (*rsa.PublicKey, *Refusal) {
+func (k *paypalCheck) key(ctx context.Context, req *message.Request) (*rsa.PublicKey, *Refusal) {
 	raw, refusal := fetchAllowed(ctx, k.keys, req.Headers.Get("PAYPAL-CERT-URL"), "*.paypal.com", "*.sandbox.paypal.com")
 	if refusal != nil {
 		return nil, refusal

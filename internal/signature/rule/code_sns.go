@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"malote.dev/malote/internal/hook"
+	"malote.dev/malote/internal/signature/rule/message"
 )
 
 // snsCheck verifies Amazon SNS messages: RSA over some fields of the body, with a
@@ -39,7 +40,7 @@ func snsFields(kind string) []string {
 	}
 }
 
-func (s *snsCheck) verify(ctx context.Context, req *Request) (hook.Verdict, error) {
+func (s *snsCheck) verify(ctx context.Context, req *message.Request) (hook.Verdict, error) {
 	object, err := uniqueObject(req.Body)
 	if err != nil {
 		return hook.Verdict{}, &Refusal{Reason: MalformedSig, Message: "The body is not an SNS message: " + err.Error() + ".", Err: err}
@@ -84,7 +85,7 @@ func (m snsMessage) content(names []string) []byte {
 	return out
 }
 
-func (s *snsCheck) key(ctx context.Context, req *Request, address string) (*rsa.PublicKey, *Refusal) {
+func (s *snsCheck) key(ctx context.Context, req *message.Request, address string) (*rsa.PublicKey, *Refusal) {
 	if !strings.HasSuffix(address, ".pem") {
 		return nil, refusef(BadCertificate, "SigningCertURL does not name a .pem file.")
 	}

@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"malote.dev/malote/internal/hook"
+	"malote.dev/malote/internal/signature/rule/message"
 )
 
 // twilioCheck verifies X-Twilio-Signature: HMAC-SHA1 over the registered address and
@@ -28,7 +29,7 @@ func (c *compiler) twilio(p *problems) node {
 	return node{check: check, coversBody: true, headers: []string{"X-Twilio-Signature"}}
 }
 
-func (t *twilioCheck) verify(_ context.Context, req *Request) (hook.Verdict, error) {
+func (t *twilioCheck) verify(_ context.Context, req *message.Request) (hook.Verdict, error) {
 	text := req.Headers.Get("X-Twilio-Signature")
 	if text == "" {
 		return hook.Verdict{}, refusef(MissingSignature, "There is no signature: the header X-Twilio-Signature is missing.")
@@ -58,9 +59,9 @@ func (t *twilioCheck) verify(_ context.Context, req *Request) (hook.Verdict, err
 
 // twilioSuffixes returns what follows the address in the signed text: more than one, since
 // Twilio's own libraries do not agree on repeated parameters.
-func twilioSuffixes(req *Request) ([]string, *Refusal) {
-	if req.bodyKind() == kindForm {
-		return []string{formText(req.form, true), formText(req.form, false)}, nil
+func twilioSuffixes(req *message.Request) ([]string, *Refusal) {
+	if form, ok := req.Form(); ok {
+		return []string{formText(form, true), formText(form, false)}, nil
 	}
 	if len(req.Body) == 0 {
 		return []string{""}, nil

@@ -8,12 +8,13 @@ import (
 	"strings"
 
 	"malote.dev/malote/internal/hook"
+	"malote.dev/malote/internal/signature/rule/message"
 )
 
 // noCheck lets everything pass, and says so in the verdict.
 type noCheck struct{}
 
-func (noCheck) verify(context.Context, *Request) (hook.Verdict, error) {
+func (noCheck) verify(context.Context, *message.Request) (hook.Verdict, error) {
 	return hook.Verdict{Scheme: "none"}, nil
 }
 
@@ -21,7 +22,7 @@ func (noCheck) verify(context.Context, *Request) (hook.Verdict, error) {
 // of the check that came furthest.
 type anyCheck []checker
 
-func (a anyCheck) verify(ctx context.Context, req *Request) (hook.Verdict, error) {
+func (a anyCheck) verify(ctx context.Context, req *message.Request) (hook.Verdict, error) {
 	var best *Refusal
 	for _, one := range a {
 		verdict, err := one.verify(ctx, req)
@@ -42,7 +43,7 @@ func (a anyCheck) verify(ctx context.Context, req *Request) (hook.Verdict, error
 // allCheck passes when each of its checks does. The verdict names all schemes.
 type allCheck []checker
 
-func (a allCheck) verify(ctx context.Context, req *Request) (hook.Verdict, error) {
+func (a allCheck) verify(ctx context.Context, req *message.Request) (hook.Verdict, error) {
 	out := hook.Verdict{}
 	schemes := make([]string, 0, len(a))
 	for _, one := range a {
@@ -98,7 +99,7 @@ func (a addresses) contains(address netip.Addr) bool {
 	return slices.ContainsFunc(a, func(prefix netip.Prefix) bool { return prefix.Contains(address) })
 }
 
-func (a addresses) check(req *Request) error {
+func (a addresses) check(req *message.Request) error {
 	if a.contains(req.Remote) {
 		return nil
 	}
@@ -108,7 +109,7 @@ func (a addresses) check(req *Request) error {
 // addressCheck trusts an address alone.
 type addressCheck struct{ addresses }
 
-func (a addressCheck) verify(_ context.Context, req *Request) (hook.Verdict, error) {
+func (a addressCheck) verify(_ context.Context, req *message.Request) (hook.Verdict, error) {
 	if err := a.check(req); err != nil {
 		return hook.Verdict{}, err
 	}
@@ -121,7 +122,7 @@ type guarded struct {
 	next      checker
 }
 
-func (g guarded) verify(ctx context.Context, req *Request) (hook.Verdict, error) {
+func (g guarded) verify(ctx context.Context, req *message.Request) (hook.Verdict, error) {
 	if err := g.addresses.check(req); err != nil {
 		return hook.Verdict{}, err
 	}

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"malote.dev/malote/internal/hook"
+	"malote.dev/malote/internal/signature/rule/message"
 )
 
 // Options is what a rule is compiled from.
@@ -28,6 +29,12 @@ type Secret struct {
 	Path  string
 }
 
+// KeyFetcher gets public keys and certificates by https. The program's own is guarded,
+// capped and cached.
+type KeyFetcher interface {
+	Fetch(ctx context.Context, address string) ([]byte, error)
+}
+
 // Rule is a compiled hook.Verify. It is safe for concurrent use.
 type Rule struct {
 	check      checker
@@ -37,7 +44,7 @@ type Rule struct {
 
 // checker is one scheme. The error is a *Refusal.
 type checker interface {
-	verify(ctx context.Context, req *Request) (hook.Verdict, error)
+	verify(ctx context.Context, req *message.Request) (hook.Verdict, error)
 }
 
 // Compile builds the rule. The problems name the wrong fields by their path below the
@@ -53,7 +60,7 @@ func Compile(options Options) (*Rule, []hook.Problem) {
 }
 
 // Check verifies one request. The error is a *Refusal.
-func (r *Rule) Check(ctx context.Context, req *Request) (hook.Verdict, error) {
+func (r *Rule) Check(ctx context.Context, req *message.Request) (hook.Verdict, error) {
 	return r.check.verify(ctx, req)
 }
 
@@ -216,11 +223,11 @@ func (c *compiler) needSecrets(p *problems) []Secret {
 }
 
 // template compiles a template and sees to it that the settings in it are given.
-func (c *compiler) template(text, path string, p *problems) *Template {
-	t, err := ParseTemplate(text, ForContent)
+func (c *compiler) template(text, path string, p *problems) *message.Template {
+	t, err := message.Parse(text, message.ForContent)
 	if err != nil {
 		p.addf(path, "%v", err)
-		return &Template{}
+		return &message.Template{}
 	}
 	for _, name := range t.Settings() {
 		if c.Settings[name] == "" {

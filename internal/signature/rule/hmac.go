@@ -13,6 +13,7 @@ import (
 	"sync"
 
 	"malote.dev/malote/internal/hook"
+	"malote.dev/malote/internal/signature/rule/message"
 )
 
 // HashPlain hashes the content without a key; the secret is part of the content.
@@ -61,7 +62,7 @@ type macState struct {
 	sum     []byte
 	scratch []byte
 	value   []byte
-	env     Env
+	env     message.Env
 }
 
 func (c *compiler) hmac(spec *hook.HMACRule, p *problems) node {
@@ -142,7 +143,7 @@ func newMACKey(name string, index int, text string, raw []byte) *macKey {
 	return key
 }
 
-func (h *hmacCheck) verify(_ context.Context, req *Request) (hook.Verdict, error) {
+func (h *hmacCheck) verify(_ context.Context, req *message.Request) (hook.Verdict, error) {
 	var at found
 	if refusal := h.find(req, &at); refusal != nil {
 		return hook.Verdict{}, refusal
@@ -190,13 +191,13 @@ func (h *hmacCheck) cutHash(at *found) (string, *Refusal) {
 }
 
 // try says whether one of the values fits the key, and whether any could be read.
-func (h *hmacCheck) try(key *macKey, req *Request, at *found) (fits, readable bool) {
+func (h *hmacCheck) try(key *macKey, req *message.Request, at *found) (fits, readable bool) {
 	state, _ := key.pool.Get().(*macState)
 	defer key.pool.Put(state)
-	state.env = Env{Request: req, Settings: h.settings, Timestamp: at.timestamp, Secret: key.text}
+	state.env = message.Env{Request: req, Settings: h.settings, Timestamp: at.timestamp, Secret: key.text}
 	state.mac.Reset()
 	state.scratch = h.content.WriteTo(state.mac, state.scratch, &state.env)
-	state.env = Env{} // nothing of the request stays in the pool
+	state.env = message.Env{} // nothing of the request stays in the pool
 	state.sum = state.mac.Sum(state.sum[:0])
 	for _, value := range at.all() {
 		for _, encoding := range h.encodings {

@@ -19,6 +19,7 @@ import (
 	"github.com/go-jose/go-jose/v4"
 
 	"malote.dev/malote/internal/hook"
+	"malote.dev/malote/internal/signature/rule/message"
 )
 
 // jwtCheck verifies a signed token: with the issuer's keys, or with a shared secret.
@@ -91,7 +92,7 @@ func (c *compiler) keySet(spec *hook.JWTRule, p *problems) *keySet {
 	return &keySet{address: address, fetcher: c.Keys}
 }
 
-func (j *jwtCheck) token(req *Request) string {
+func (j *jwtCheck) token(req *message.Request) string {
 	if j.query != "" {
 		return req.QueryValue(j.query)
 	}
@@ -104,7 +105,7 @@ func (j *jwtCheck) token(req *Request) string {
 	return text
 }
 
-func (j *jwtCheck) verify(ctx context.Context, req *Request) (hook.Verdict, error) {
+func (j *jwtCheck) verify(ctx context.Context, req *message.Request) (hook.Verdict, error) {
 	text := j.token(req)
 	if text == "" {
 		return hook.Verdict{}, refusef(MissingToken, "There is no token: %s is missing.", j.place())
@@ -243,7 +244,7 @@ func (a *audience) UnmarshalJSON(text []byte) error {
 	return json.Unmarshal(text, (*[]string)(a))
 }
 
-func (j *jwtCheck) checkClaims(payload []byte, req *Request) *Refusal {
+func (j *jwtCheck) checkClaims(payload []byte, req *message.Request) *Refusal {
 	var known claimSet
 	var all map[string]any
 	if json.Unmarshal(payload, &known) != nil || json.Unmarshal(payload, &all) != nil {
@@ -269,7 +270,7 @@ func (j *jwtCheck) checkClaims(payload []byte, req *Request) *Refusal {
 	return j.checkBody(all, req)
 }
 
-func (j *jwtCheck) checkBody(all map[string]any, req *Request) *Refusal {
+func (j *jwtCheck) checkBody(all map[string]any, req *message.Request) *Refusal {
 	if j.bodyHash == "" {
 		return nil
 	}

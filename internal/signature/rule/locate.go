@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"malote.dev/malote/internal/hook"
+	"malote.dev/malote/internal/signature/rule/message"
 )
 
 // maxValues is how many signatures of one request are tried.
@@ -17,7 +18,7 @@ type locator struct {
 	prefix              string
 	list                *listGrammar
 	encodings           []Encoding
-	content             *Template
+	content             *message.Template
 	time                *timeCheck
 }
 
@@ -84,7 +85,7 @@ func orText(text, otherwise string) string {
 
 // headers returns the fields that decide, for explanations.
 func (l *locator) headers() []string {
-	names := l.content.headers()
+	names := l.content.Headers()
 	if l.header != "" {
 		names = append(names, l.header)
 	}
@@ -105,7 +106,7 @@ func (l *locator) place() string {
 	}
 }
 
-func (l *locator) read(req *Request) string {
+func (l *locator) read(req *message.Request) string {
 	switch {
 	case l.header != "":
 		return strings.TrimSpace(req.Headers.Get(l.header))
@@ -118,7 +119,7 @@ func (l *locator) read(req *Request) string {
 }
 
 // find fills out with the signatures and the time.
-func (l *locator) find(req *Request, out *found) *Refusal {
+func (l *locator) find(req *message.Request, out *found) *Refusal {
 	text := l.read(req)
 	if text == "" {
 		return refusef(MissingSignature, "There is no signature: %s is missing.", l.place())

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"malote.dev/malote/internal/hook"
+	"malote.dev/malote/internal/signature/rule/message"
 )
 
 // mtlsCheck verifies the sender's client certificate.
@@ -37,7 +38,7 @@ func (c *compiler) mtls(spec *hook.MTLSRule, p *problems) node {
 	return node{check: check}
 }
 
-func (m *mtlsCheck) verify(_ context.Context, req *Request) (hook.Verdict, error) {
+func (m *mtlsCheck) verify(_ context.Context, req *message.Request) (hook.Verdict, error) {
 	chain, refusal := m.chain(req)
 	if refusal != nil {
 		return hook.Verdict{}, refusal
@@ -53,7 +54,7 @@ func (m *mtlsCheck) verify(_ context.Context, req *Request) (hook.Verdict, error
 }
 
 // chain returns the presented certificates, leaf first; at least one.
-func (m *mtlsCheck) chain(req *Request) ([]*x509.Certificate, *Refusal) {
+func (m *mtlsCheck) chain(req *message.Request) ([]*x509.Certificate, *Refusal) {
 	if len(req.Certificates) > 0 {
 		return req.Certificates, nil
 	}
@@ -64,8 +65,8 @@ func (m *mtlsCheck) chain(req *Request) ([]*x509.Certificate, *Refusal) {
 	if text == "" {
 		return nil, refusef(NoCertificate, "The sender showed no client certificate: the header %s is missing.", m.header)
 	}
-	if !m.proxies.contains(req.peer()) {
-		return nil, refusef(NoCertificate, "The header %s is not believed from %s, which is not one of the proxies.", m.header, req.peer())
+	if !m.proxies.contains(req.Connected()) {
+		return nil, refusef(NoCertificate, "The header %s is not believed from %s, which is not one of the proxies.", m.header, req.Connected())
 	}
 	chain := parseCertificateHeader(text)
 	if len(chain) == 0 {

@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"malote.dev/malote/internal/hook"
+	"malote.dev/malote/internal/signature/rule/message"
 )
 
 // The algorithms of public-key signatures.
@@ -90,12 +91,12 @@ func algorithmFor(key crypto.PublicKey, wanted string) (string, bool) {
 	}
 }
 
-func (k *publicCheck) verify(_ context.Context, req *Request) (hook.Verdict, error) {
+func (k *publicCheck) verify(_ context.Context, req *message.Request) (hook.Verdict, error) {
 	var at found
 	if refusal := k.find(req, &at); refusal != nil {
 		return hook.Verdict{}, refusal
 	}
-	env := Env{Request: req, Settings: k.settings, Timestamp: at.timestamp}
+	env := message.Env{Request: req, Settings: k.settings, Timestamp: at.timestamp}
 	content := k.content.Append(nil, &env)
 	readable := false
 	for _, value := range at.all() {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"malote.dev/malote/internal/hook"
+	"malote.dev/malote/internal/signature/rule/message"
 )
 
 // standardCheck verifies Standard Webhooks 1.0.0: HMAC-SHA256 ("v1") and Ed25519
@@ -68,7 +69,7 @@ func (s *standardCheck) addKey(form string, index int, secret Secret, p *problem
 
 // header returns the headers under the first prefix that the request has, and their
 // names. The signature decides which prefix that is.
-func (s *standardCheck) header(req *Request) (values, names standardNames) {
+func (s *standardCheck) header(req *message.Request) (values, names standardNames) {
 	for _, names := range s.names {
 		if signature := req.Headers.Get(names.signature); signature != "" {
 			return standardNames{req.Headers.Get(names.id), req.Headers.Get(names.timestamp), signature}, names
@@ -77,7 +78,7 @@ func (s *standardCheck) header(req *Request) (values, names standardNames) {
 	return standardNames{}, s.names[0]
 }
 
-func (s *standardCheck) verify(_ context.Context, req *Request) (hook.Verdict, error) {
+func (s *standardCheck) verify(_ context.Context, req *message.Request) (hook.Verdict, error) {
 	values, names := s.header(req)
 	if values.signature == "" {
 		return hook.Verdict{}, refusef(MissingSignature, "There is no signature: the header %s is missing.", names.signature)
@@ -101,7 +102,7 @@ func (s *standardCheck) verify(_ context.Context, req *Request) (hook.Verdict, e
 }
 
 // match returns the index of the secret that fits one of the signatures.
-func (s *standardCheck) match(req *Request, values *standardNames) (int, *Refusal) {
+func (s *standardCheck) match(req *message.Request, values *standardNames) (int, *Refusal) {
 	readable, left := false, maxValues
 	for one := range strings.FieldsSeq(values.signature) {
 		if left == 0 {
@@ -131,7 +132,7 @@ func (s *standardCheck) match(req *Request, values *standardNames) (int, *Refusa
 	return 0, refusef(BadSignature, "No signature fits the request with any of the secrets.")
 }
 
-func (s *standardCheck) matchMAC(req *Request, values *standardNames, text string) int {
+func (s *standardCheck) matchMAC(req *message.Request, values *standardNames, text string) int {
 	for _, key := range s.macs {
 		if key.matchStandard(req, values, text) {
 			return key.secret
@@ -140,7 +141,7 @@ func (s *standardCheck) matchMAC(req *Request, values *standardNames, text strin
 	return 0
 }
 
-func (k *macKey) matchStandard(req *Request, values *standardNames, text string) bool {
+func (k *macKey) matchStandard(req *message.Request, values *standardNames, text string) bool {
 	state, _ := k.pool.Get().(*macState)
 	defer k.pool.Put(state)
 	state.scratch = appendSigned(state.scratch[:0], values)
@@ -158,7 +159,7 @@ func appendSigned(dst []byte, values *standardNames) []byte {
 	return append(append(dst, values.timestamp...), '.')
 }
 
-func (s *standardCheck) matchPublic(req *Request, values *standardNames, text string) int {
+func (s *standardCheck) matchPublic(req *message.Request, values *standardNames, text string) int {
 	if len(s.public) == 0 {
 		return 0
 	}

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"malote.dev/malote/internal/hook"
+	"malote.dev/malote/internal/signature/rule/message"
 )
 
 // timeCheck reads the signed time and holds it against the clock.
@@ -48,7 +49,7 @@ func compileTime(spec *hook.TimestampRule, list *hook.ListRule, problems *proble
 }
 
 // text finds the time as it was sent. fromList is the value of the list's pair.
-func (t *timeCheck) text(req *Request, fromList string) string {
+func (t *timeCheck) text(req *message.Request, fromList string) string {
 	switch {
 	case t == nil:
 		return ""

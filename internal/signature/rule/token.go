@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"malote.dev/malote/internal/hook"
+	"malote.dev/malote/internal/signature/rule/message"
 )
 
 // tokenCheck compares a shared token.
@@ -65,7 +66,7 @@ func (c *compiler) token(spec *hook.TokenRule, p *problems) node {
 	return out
 }
 
-func (t *tokenCheck) locate(req *Request) (text, place string) {
+func (t *tokenCheck) locate(req *message.Request) (text, place string) {
 	switch {
 	case t.header != "":
 		return req.Headers.Get(t.header), "the header " + t.header
@@ -77,7 +78,7 @@ func (t *tokenCheck) locate(req *Request) (text, place string) {
 	}
 }
 
-func (t *tokenCheck) verify(_ context.Context, req *Request) (hook.Verdict, error) {
+func (t *tokenCheck) verify(_ context.Context, req *message.Request) (hook.Verdict, error) {
 	text, place := t.locate(req)
 	if text == "" {
 		return hook.Verdict{}, refusef(MissingToken, "There is no token: %s is missing.", place)
@@ -111,7 +112,7 @@ func (c *compiler) basic(spec *hook.BasicRule, p *problems) node {
 	return node{check: check, headers: []string{"Authorization"}}
 }
 
-func (b *basicCheck) verify(_ context.Context, req *Request) (hook.Verdict, error) {
+func (b *basicCheck) verify(_ context.Context, req *message.Request) (hook.Verdict, error) {
 	encoded, ok := cutPrefixFold(req.Headers.Get("Authorization"), "Basic ")
 	if !ok {
 		return hook.Verdict{}, refusef(MissingCredential, "There are no HTTP Basic credentials: the header Authorization is missing or of another kind.")

@@ -1,4 +1,4 @@
-package rule
+package message
 
 import (
 	"fmt"
@@ -69,8 +69,8 @@ func namedParts() map[string]partKind {
 // maxTemplate is the longest template text.
 const maxTemplate = 4096
 
-// ParseTemplate compiles a template. The error says what to write instead.
-func ParseTemplate(text string, purpose Purpose) (*Template, error) {
+// Parse compiles a template. The error says what to write instead.
+func Parse(text string, purpose Purpose) (*Template, error) {
 	if len(text) > maxTemplate {
 		return nil, fmt.Errorf("the template is longer than %d bytes", maxTemplate)
 	}
@@ -223,8 +223,8 @@ func (t *Template) Settings() []string {
 	return names
 }
 
-// headers returns the names of the header fields that the template reads.
-func (t *Template) headers() []string {
+// Headers returns the names of the header fields that the template reads.
+func (t *Template) Headers() []string {
 	var names []string
 	uses(t.parts, func(p *part) bool {
 		if p.kind == partHeader {

@@ -1,8 +1,9 @@
-package rule
+// Package message is the request as the rules of verification see it, and the templates
+// that put parts of it together: the text that was signed, the answer to a handshake.
+package message
 
 import (
 	"bytes"
-	"context"
 	"crypto/x509"
 	"io"
 	"mime"
@@ -52,8 +53,8 @@ func (r *Request) WithBody(body []byte) *Request {
 	return &other
 }
 
-// peer returns who holds the other end of the connection.
-func (r *Request) peer() netip.Addr {
+// Connected returns the address at the other end of the connection.
+func (r *Request) Connected() netip.Addr {
 	if r.Peer.IsValid() {
 		return r.Peer
 	}
@@ -132,6 +133,12 @@ const (
 	maxFormValue = 64 << 10
 )
 
+// Form returns the parameters of a form body; false when the body is no form.
+func (r *Request) Form() (url.Values, bool) {
+	isForm := r.bodyKind() == kindForm
+	return r.form, isForm
+}
+
 func (r *Request) bodyKind() bodyKind {
 	if r.kind != kindUnknown {
 		return r.kind
@@ -173,10 +180,4 @@ func readMultipart(body []byte, boundary string) url.Values {
 		values.Add(part.FormName(), string(text))
 	}
 	return values
-}
-
-// KeyFetcher gets public keys and certificates by https. The program's own is guarded,
-// capped and cached.
-type KeyFetcher interface {
-	Fetch(ctx context.Context, address string) ([]byte, error)
 }
