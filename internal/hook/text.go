@@ -13,6 +13,9 @@ type Duration time.Duration
 
 const day = 24 * time.Hour
 
+// maxDays is how many days a Duration has room for.
+const maxDays = int64(1<<63-1) / int64(day)
+
 // String returns the shortest usual form: "2h", not "2h0m0s".
 func (d Duration) String() string {
 	if d != 0 && time.Duration(d)%day == 0 {
@@ -44,7 +47,7 @@ func (d *Duration) UnmarshalText(text []byte) error {
 // ParseDuration reads "90s", "1h30m", "30d" or "0"; durations are not negative.
 func ParseDuration(text string) (Duration, error) {
 	if days, ok := strings.CutSuffix(text, "d"); ok {
-		if n, err := strconv.ParseInt(days, 10, 32); err == nil && n >= 0 {
+		if n, err := strconv.ParseInt(days, 10, 32); err == nil && 0 <= n && n <= maxDays {
 			return Duration(time.Duration(n) * day), nil
 		}
 	}
