@@ -32,7 +32,8 @@ func BenchmarkVerify(b *testing.B) {
 		"github":  {"secret", hook.Headers{{Name: "X-Hub-Signature-256", Value: "sha256=" + hex.EncodeToString(sum("secret", ""))}}},
 		"shopify": {"secret", hook.Headers{{Name: "X-Shopify-Hmac-Sha256", Value: base64.StdEncoding.EncodeToString(sum("secret", ""))}}},
 		"standard-webhooks": {"whsec_" + base64.StdEncoding.EncodeToString([]byte(raw)), hook.Headers{
-			{Name: "webhook-id", Value: "msg_1"}, {Name: "webhook-timestamp", Value: unix},
+			{Name: "webhook-id", Value: "msg_1"},
+			{Name: "webhook-timestamp", Value: unix},
 			{Name: "webhook-signature", Value: "v1," + base64.StdEncoding.EncodeToString(sum(raw, "msg_1."+unix+"."))},
 		}},
 	}

@@ -1,7 +1,7 @@
 package signature_test
 
 import (
-	"crypto/sha1" //nolint:gosec // a scheme under test
+	"crypto/sha1"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"

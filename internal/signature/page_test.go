@@ -20,7 +20,7 @@ const providersPage = "../../docs/providers.md"
 func TestProvidersPage(t *testing.T) {
 	want := renderProviders(gallery(t).Profiles())
 	if *update {
-		if err := os.WriteFile(providersPage, want, 0o644); err != nil { //nolint:gosec // a page of the repository
+		if err := os.WriteFile(providersPage, want, 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}

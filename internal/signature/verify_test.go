@@ -5,9 +5,9 @@ import (
 	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/hmac"
-	"crypto/md5" //nolint:gosec // a scheme under test
+	"crypto/md5"
 	"crypto/rand"
-	"crypto/sha1" //nolint:gosec // a scheme under test
+	"crypto/sha1"
 	"crypto/sha256"
 	"crypto/sha512"
 	"crypto/x509"
@@ -129,7 +129,8 @@ func TestHMACKnobs(t *testing.T) {
 		"plain hash":      {func(r *hook.HMACRule) { r.Hash, r.Content = "plain-sha256", "{secret}-{body}" }, "tok", hex.EncodeToString(plain("tok-" + body)), nil},
 		"time and body": {
 			func(r *hook.HMACRule) { r.Content, r.Timestamp = "v0:{timestamp}:{body}", timed },
-			testSecret, hex.EncodeToString(sum(sha256.New, testSecret, "v0:"+unix()+":"+body)), []string{"X-Time", unix()},
+			testSecret, hex.EncodeToString(sum(sha256.New, testSecret, "v0:"+unix()+":"+body)),
+			[]string{"X-Time", unix()},
 		},
 		"list with two signatures": {
 			func(r *hook.HMACRule) {
@@ -145,14 +146,16 @@ func TestHMACKnobs(t *testing.T) {
 			func(r *hook.HMACRule) {
 				r.Content = "{method}|{url}|{host}|{path}|{query}|{query:a}|{header:x-id}|{field:a.1}|{crc32}"
 			},
-			testSecret, hex.EncodeToString(sum(sha256.New, testSecret, "POST|https://hooks.example.com/in/shop?a=1|hooks.example.com|/in/shop|a=1|1|7|2|980108357")), []string{"X-Id", "7"},
+			testSecret, hex.EncodeToString(sum(sha256.New, testSecret, "POST|https://hooks.example.com/in/shop?a=1|hooks.example.com|/in/shop|a=1|1|7|2|980108357")),
+			[]string{"X-Id", "7"},
 		},
 		"filters": {
 			func(r *hook.HMACRule) {
 				r.Content = "{body|compact}{body|base64}{header:x-id|lower}{header:x-id|upper|sha256}"
 			},
 			testSecret, hex.EncodeToString(sum(sha256.New, testSecret,
-				`{"a":[1,2]}`+base64.StdEncoding.EncodeToString([]byte(body))+"ab"+hex.EncodeToString(plain("AB")))), []string{"X-Id", "aB"},
+				`{"a":[1,2]}`+base64.StdEncoding.EncodeToString([]byte(body))+"ab"+hex.EncodeToString(plain("AB")))),
+			[]string{"X-Id", "aB"},
 		},
 		"optional part absent": {
 			func(r *hook.HMACRule) { r.Content = "[id:{header:x-id};]{body}" },
@@ -160,7 +163,8 @@ func TestHMACKnobs(t *testing.T) {
 		},
 		"optional part present": {
 			func(r *hook.HMACRule) { r.Content = "[id:{header:x-id};]{body}[[{{" },
-			testSecret, hex.EncodeToString(sum(sha256.New, testSecret, "id:7;"+body+"[{")), []string{"X-Id", "7"},
+			testSecret, hex.EncodeToString(sum(sha256.New, testSecret, "id:7;"+body+"[{")),
+			[]string{"X-Id", "7"},
 		},
 	}
 	for name, test := range tests {

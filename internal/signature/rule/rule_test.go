@@ -61,9 +61,18 @@ func TestEncodings(t *testing.T) {
 		want     string
 		ok       bool
 	}{
-		{Hex, "6162", "ab", true}, {Hex, "6A", "j", true}, {Hex, "6", "", false}, {Hex, "zz", "", false}, {Hex, "", "", false},
-		{Base64, "YQ==", "a", true}, {Base64, "YQ=", "a", true}, {Base64, "YQ", "a", true}, {Base64, "YQ===", "", false}, {Base64, "-_", "", false},
-		{Base64URL, "-_8", "\xfb\xff", true}, {Base64URL, "+/8", "", false},
+		{Hex, "6162", "ab", true},
+		{Hex, "6A", "j", true},
+		{Hex, "6", "", false},
+		{Hex, "zz", "", false},
+		{Hex, "", "", false},
+		{Base64, "YQ==", "a", true},
+		{Base64, "YQ=", "a", true},
+		{Base64, "YQ", "a", true},
+		{Base64, "YQ===", "", false},
+		{Base64, "-_", "", false},
+		{Base64URL, "-_8", "\xfb\xff", true},
+		{Base64URL, "+/8", "", false},
 	} {
 		got, ok := test.encoding.decode(nil, test.text)
 		if ok != test.ok || ok && string(got) != test.want {
