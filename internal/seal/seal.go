@@ -174,7 +174,7 @@ func newKeyID(taken map[keyID]cipher.AEAD) keyID {
 
 // fill reads random bytes; crypto/rand.Read never fails (Go 1.24 and later).
 func fill(b []byte) {
-	_, _ = rand.Read(b) //nolint:errcheck // documented never to return an error
+	_, _ = rand.Read(b)
 }
 
 // writeKeyFile replaces the file as a whole, so that a crash leaves the old or the
@@ -249,6 +249,6 @@ func (k *Keyring) Unseal(sealed, context []byte) ([]byte, error) {
 // bound is the additional data: the format and key id, so that they cannot be
 // exchanged, and the context, its length first so that the parts stay apart.
 func bound(head, context []byte) []byte {
-	data := binary.BigEndian.AppendUint32(append([]byte(nil), head...), uint32(len(context))) //nolint:gosec // contexts are short texts of ours
+	data := binary.BigEndian.AppendUint32(append([]byte(nil), head...), uint32(len(context)))
 	return append(data, context...)
 }

@@ -8,8 +8,9 @@ import (
 	"strings"
 	"testing"
 
-	"malote.dev/malote/internal/seal"
 	"pgregory.net/rapid"
+
+	"malote.dev/malote/internal/seal"
 )
 
 func open(t *testing.T, path string) *seal.Keyring {

@@ -19,7 +19,7 @@ func (s *Store) Accept(ctx context.Context, acceptance *hook.Acceptance) (hook.R
 		targets:    sqlstore.EncodeTargets(ev.ID, ev.Targets),
 		request:    sqlstore.EncodeRequest(ev),
 	}
-	if err := s.line.do(ctx, &operation{apply: acc.apply}); err != nil {
+	if err := s.writer.line.do(ctx, &operation{apply: acc.apply}); err != nil {
 		return hook.Receipt{}, err
 	}
 	return acc.receipt, nil

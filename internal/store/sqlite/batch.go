@@ -3,6 +3,7 @@ package sqlite
 import (
 	"context"
 	"database/sql/driver"
+	"maps"
 	"time"
 
 	"malote.dev/malote/internal/hook"
@@ -32,7 +33,6 @@ type batch struct {
 	sources     map[[2]int64]struct{}
 	connections map[[3]int64]struct{}
 	refused     map[hook.SourceID]struct{} // sources whose refusals are to be bounded
-	merged      map[numbersKey]*hook.Numbers
 	onCommit    []func()
 }
 
@@ -240,9 +240,7 @@ func (b *batch) committed() {
 	if len(w.numbers)+len(b.numbers) > maxNumbers {
 		clear(w.numbers)
 	}
-	for key, total := range b.numbers {
-		w.numbers[key] = total
-	}
+	maps.Copy(w.numbers, b.numbers)
 	for key := range b.sources {
 		w.known.sources[key] = struct{}{}
 	}

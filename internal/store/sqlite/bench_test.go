@@ -46,12 +46,17 @@ func newLoad(b *testing.B) *load {
 }
 
 var benchHeaders = hook.Headers{
-	{Name: "Content-Type", Value: "application/json"}, {Name: "User-Agent", Value: "Shopify-Captain-Hook"}, {Name: "Content-Length", Value: "1024"},
-	{Name: "Webhook-Id", Value: "msg_2KWPBgLlAfxdpx2AI54pPJ85f4W"}, {Name: "Webhook-Timestamp", Value: "1674087231"},
-	{Name: "Webhook-Signature", Value: "v1,K5oZfzN95Z9UVu1EsfQmfVNQhnkZ2pj9o9NDN/H/pI4="}, {Name: "Accept-Encoding", Value: "gzip"},
+	{Name: "Content-Type", Value: "application/json"},
+	{Name: "User-Agent", Value: "Shopify-Captain-Hook"},
+	{Name: "Content-Length", Value: "1024"},
+	{Name: "Webhook-Id", Value: "msg_2KWPBgLlAfxdpx2AI54pPJ85f4W"},
+	{Name: "Webhook-Timestamp", Value: "1674087231"},
+	{Name: "Webhook-Signature", Value: "v1,K5oZfzN95Z9UVu1EsfQmfVNQhnkZ2pj9o9NDN/H/pI4="},
+	{Name: "Accept-Encoding", Value: "gzip"},
 }
 
 func (l *load) one(b *testing.B, payload []byte) {
+	b.Helper()
 	n := l.serial.Add(1)
 	now := time.Now()
 	which := n % int64(l.sources)
@@ -100,6 +105,7 @@ func (l *load) one(b *testing.B, payload []byte) {
 }
 
 func (l *load) run(b *testing.B, clients int) {
+	b.Helper()
 	payload := make([]byte, 1024)
 	for i := range payload {
 		payload[i] = "{\"abcdefghijklmnop\":1234567890}"[i%31]

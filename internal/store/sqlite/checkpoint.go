@@ -49,7 +49,8 @@ func (c *checkpointer) wrote(ctx context.Context, conn *sql.Conn) {
 		}
 		return
 	}
-	if c.rounds++; c.rounds >= askEvery {
+	c.rounds++
+	if c.rounds >= askEvery {
 		c.rounds = 0
 		select {
 		case c.wake <- struct{}{}:
@@ -93,7 +94,8 @@ func (c *checkpointer) stop() { c.halted.Do(func() { close(c.halt) }) }
 // them are in the database.
 func checkpoint(ctx context.Context, q interface {
 	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
-}, mode string) (length, done int, err error) {
+}, mode string,
+) (length, done int, err error) {
 	var busy int
 	if err := q.QueryRowContext(ctx, "PRAGMA wal_checkpoint("+mode+")").Scan(&busy, &length, &done); err != nil {
 		return 0, 0, fmt.Errorf("checkpoint: %w", err)

@@ -16,6 +16,7 @@ import (
 func TestConformance(t *testing.T) {
 	var folders sync.Map // store → data folder
 	open := func(t *testing.T, dir string) store.Store {
+		t.Helper()
 		s := sqlitetest.OpenWith(t, sqlite.Options{Dir: dir})
 		folders.Store(s, dir)
 		return s
@@ -25,8 +26,12 @@ func TestConformance(t *testing.T) {
 		return dir.(string)
 	}
 	storetest.Run(t, storetest.Harness{
-		Open: func(t *testing.T) store.Store { return open(t, t.TempDir()) },
+		Open: func(t *testing.T) store.Store {
+			t.Helper()
+			return open(t, t.TempDir())
+		},
 		Crash: func(t *testing.T, s store.Store) store.Store {
+			t.Helper()
 			// What a power cut leaves is what lies on the disk now: the database and its
 			// write-ahead log, as they are while the store is open.
 			after := t.TempDir()
@@ -34,6 +39,7 @@ func TestConformance(t *testing.T) {
 			return open(t, after)
 		},
 		Restart: func(t *testing.T, s store.Store) store.Store {
+			t.Helper()
 			if err := s.Close(); err != nil {
 				t.Fatal(err)
 			}

@@ -95,7 +95,7 @@ func (s *inlineSet) old(before time.Time) []newInline {
 		return nil
 	}
 	var list []newInline
-	for id, d := range s.open { //nolint:gocritic // the copies are small and short-lived
+	for id, d := range s.open {
 		if !d.row && d.since.Before(before) {
 			list = append(list, newInline{d, id})
 		}
@@ -108,7 +108,7 @@ func (s *inlineSet) oldest() (hook.EventID, bool) {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	var oldest hook.EventID
-	for _, d := range s.open { //nolint:gocritic // the copies are small and short-lived
+	for _, d := range s.open {
 		if !d.row && (oldest == 0 || d.event < oldest) {
 			oldest = d.event
 		}
@@ -121,7 +121,7 @@ func (s *inlineSet) list(where func(hook.DeliveryID, *inlineDelivery) bool) []ho
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	var list []hook.Delivery
-	for id, d := range s.open { //nolint:gocritic // the copies are small and short-lived
+	for id, d := range s.open {
 		if where(id, &d) {
 			list = append(list, d.delivery(id))
 		}

@@ -28,7 +28,7 @@ func (s *Store) Event(ctx context.Context, project hook.ProjectID, id hook.Event
 // Deliveries implements store.Log.
 func (s *Store) Deliveries(ctx context.Context, query store.DeliveryQuery) (page.Page[hook.Delivery], error) {
 	// Memory is read first: what is settled between the two has its row by then.
-	memory := s.inline.list(func(_ hook.DeliveryID, d *inlineDelivery) bool { return d.project == query.Project })
+	memory := s.writer.inline.list(func(_ hook.DeliveryID, d *inlineDelivery) bool { return d.project == query.Project })
 	var found page.Page[hook.Delivery]
 	err := s.reader.Snapshot(ctx, func(q sqlstore.Queryer) error {
 		var err error
@@ -40,7 +40,7 @@ func (s *Store) Deliveries(ctx context.Context, query store.DeliveryQuery) (page
 
 // Delivery implements store.Log.
 func (s *Store) Delivery(ctx context.Context, project hook.ProjectID, id hook.DeliveryID) (hook.Delivery, error) {
-	open, inMemory := s.inline.get(id)
+	open, inMemory := s.writer.inline.get(id)
 	d, ok, err := sqlstore.Delivery(ctx, s.reader, project, id)
 	switch {
 	case err != nil || ok:
@@ -75,7 +75,7 @@ func (s *Store) Refuse(ctx context.Context, refusal *hook.Refusal) error {
 		refusal.ID = hook.RefusalID(s.ids.Next(refusal.ReceivedAt))
 	}
 	data := sqlstore.EncodeRefusal(refusal)
-	return s.line.do(ctx, &operation{apply: func(ctx context.Context, b *batch) error {
+	return s.writer.line.do(ctx, &operation{apply: func(ctx context.Context, b *batch) error {
 		if err := b.source(ctx, refusal.Project, refusal.Source); err != nil {
 			return err
 		}
@@ -108,7 +108,7 @@ func (s *Store) Refusal(ctx context.Context, project hook.ProjectID, id hook.Ref
 // Admitted implements store.Refusals.
 func (s *Store) Admitted(ctx context.Context, id hook.RefusalID, event hook.EventID) error {
 	found := false
-	err := s.line.do(ctx, &operation{apply: func(ctx context.Context, b *batch) error {
+	err := s.writer.line.do(ctx, &operation{apply: func(ctx context.Context, b *batch) error {
 		changed, err := b.w.sql.admit.exec(ctx, int64(event), int64(id))
 		found = changed > 0
 		return err
@@ -147,7 +147,7 @@ func (s *Store) Backlog(ctx context.Context, project hook.ProjectID) (map[hook.D
 	if err != nil {
 		return nil, err
 	}
-	s.inline.list(func(_ hook.DeliveryID, d *inlineDelivery) bool {
+	s.writer.inline.list(func(_ hook.DeliveryID, d *inlineDelivery) bool {
 		if d.project == project && !d.row {
 			if backlog[d.destination] == nil {
 				backlog[d.destination] = map[hook.State]int64{}

@@ -80,7 +80,8 @@ func migrateOne(ctx context.Context, conn *sql.Conn, version int, text string) e
 
 func schemaVersion(ctx context.Context, q interface {
 	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
-}) (int, error) {
+},
+) (int, error) {
 	var version int
 	if err := q.QueryRowContext(ctx, "PRAGMA user_version").Scan(&version); err != nil {
 		return 0, fmt.Errorf("read the database's version: %w", err)

@@ -162,11 +162,11 @@ func (s *Store) pruneRefusals(ctx context.Context, o sqlstore.Origin, below int6
 	if below == 0 {
 		return nil
 	}
-	return s.repeat(ctx, s.sql.oldRefusals, &pruned.Refusals, int64(o.Source), below)
+	return s.repeat(ctx, s.writer.sql.oldRefusals, &pruned.Refusals, int64(o.Source), below)
 }
 
 func (s *Store) pruneDedupe(ctx context.Context, now time.Time, pruned *store.Pruned) error {
-	return s.repeat(ctx, s.sql.oldDedupe, &pruned.Dedupe, sqlstore.Millis(now))
+	return s.repeat(ctx, s.writer.sql.oldDedupe, &pruned.Dedupe, sqlstore.Millis(now))
 }
 
 // pruneNumbers removes roll-ups that are too old, and those of projects that are gone.
@@ -180,7 +180,7 @@ func (s *Store) pruneNumbers(ctx context.Context, now time.Time, keep map[hook.P
 		if _, exists := keep[n.Project]; !exists {
 			below = 1<<63 - 1
 		}
-		err := s.repeat(ctx, s.sql.oldNumbers, &pruned.Numbers, int64(n.Project), int64(n.Scope), n.ID, below)
+		err := s.repeat(ctx, s.writer.sql.oldNumbers, &pruned.Numbers, int64(n.Project), int64(n.Scope), n.ID, below)
 		if err != nil {
 			return err
 		}
@@ -199,7 +199,7 @@ func (s *Store) forgetEmpty(ctx context.Context) error {
 	if err != nil || len(origins)+len(lanes) == 0 {
 		return err
 	}
-	return s.line.do(ctx, &operation{apply: func(ctx context.Context, b *batch) error {
+	return s.writer.line.do(ctx, &operation{apply: func(ctx context.Context, b *batch) error {
 		for _, o := range origins {
 			if err := b.forgetSource(ctx, [2]int64{int64(o.Project), int64(o.Source)}); err != nil {
 				return err

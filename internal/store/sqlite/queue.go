@@ -23,7 +23,7 @@ func (s *Store) Claim(ctx context.Context, claim store.Claim) ([]*hook.Job, erro
 		jobs, err = b.claim(ctx, &claim)
 		return err
 	}}
-	if err := s.line.do(ctx, op); err != nil || len(jobs) == 0 {
+	if err := s.writer.line.do(ctx, op); err != nil || len(jobs) == 0 {
 		return nil, err
 	}
 	// The claim is made, so its events are read even when ctx ends now: the caller
@@ -94,7 +94,7 @@ func (s *Store) Renew(ctx context.Context, owner string, deliveries []hook.Deliv
 	if len(deliveries) == 0 {
 		return nil
 	}
-	return s.line.do(ctx, &operation{apply: func(ctx context.Context, b *batch) error {
+	return s.writer.line.do(ctx, &operation{apply: func(ctx context.Context, b *batch) error {
 		for _, id := range deliveries {
 			if _, err := b.w.sql.renew.exec(ctx, sqlstore.Millis(until), int64(id), owner); err != nil {
 				return err
@@ -114,7 +114,7 @@ func (s *Store) steps(ctx context.Context, step func(ctx context.Context, b *bat
 	for {
 		var did int
 		var more bool
-		err := s.line.do(ctx, &operation{apply: func(ctx context.Context, b *batch) (err error) {
+		err := s.writer.line.do(ctx, &operation{apply: func(ctx context.Context, b *batch) (err error) {
 			did, more, err = step(ctx, b)
 			return err
 		}})

@@ -20,7 +20,7 @@ func (s *Store) Settle(settlement hook.Settlement, done func(error)) {
 	if done == nil {
 		done = func(error) {}
 	}
-	if err := s.line.add(&operation{apply: set.apply, keep: true, after: done}); err != nil {
+	if err := s.writer.line.add(&operation{apply: set.apply, keep: true, after: done}); err != nil {
 		done(err)
 	}
 }

@@ -87,17 +87,17 @@ func (s *statement) each(ctx context.Context, do func(row []driver.Value) error,
 // The readers of a row's columns take NULL as zero.
 
 func asInt(v driver.Value) int64 {
-	n, _ := v.(int64) //nolint:errcheck // NULL is 0
+	n, _ := v.(int64)
 	return n
 }
 
 func asText(v driver.Value) string {
-	s, _ := v.(string) //nolint:errcheck // NULL is ""
+	s, _ := v.(string)
 	return s
 }
 
 func asBytes(v driver.Value) []byte {
-	b, _ := v.([]byte) //nolint:errcheck // NULL is nil
+	b, _ := v.([]byte)
 	return b
 }
 

@@ -50,8 +50,9 @@ func (s *statements) texts() map[**statement]string {
 		&s.insertEvent: "INSERT INTO event (id, project, source, type, key, targets, request, payload) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
 		&s.repeatEvent: "INSERT INTO repeat (event, times) SELECT id, 1 FROM event WHERE id = ? ON CONFLICT (event) DO UPDATE SET times = times + 1",
 
-		&s.findDedupe:   "SELECT event, seen_at FROM dedupe WHERE expires = ? AND hash = ?",
-		&s.insertDedupe: "INSERT INTO dedupe (expires, hash, event, seen_at) VALUES (?, ?, ?, ?) ON CONFLICT DO UPDATE SET event = excluded.event, seen_at = excluded.seen_at",
+		&s.findDedupe: "SELECT event, seen_at FROM dedupe WHERE expires = ? AND hash = ?",
+		&s.insertDedupe: "INSERT INTO dedupe (expires, hash, event, seen_at) VALUES (?, ?, ?, ?)" +
+			" ON CONFLICT DO UPDATE SET event = excluded.event, seen_at = excluded.seen_at",
 
 		&s.insertSettled: "INSERT INTO delivery (id, project, event, connection, destination, state, attempts, created_at, updated_at, reason, next_at, first)" +
 			" VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",

@@ -28,7 +28,7 @@ type Store struct {
 	walDB   *sql.DB
 	reader  *sqlstore.Reader
 	touched touches
-	*writer
+	writer  *writer
 
 	closing sync.Once
 	done    chan struct{} // closed when the goroutines have ended
@@ -40,15 +40,15 @@ type Store struct {
 func (s *Store) start(ctx context.Context) {
 	var running sync.WaitGroup
 	running.Go(func() {
-		defer close(s.calls)
-		s.run(ctx)
+		defer close(s.writer.calls)
+		s.writer.run(ctx)
 	})
 	running.Go(func() {
-		for call := range s.calls {
+		for call := range s.writer.calls {
 			call()
 		}
 	})
-	running.Go(func() { s.wal.run(ctx) })
+	running.Go(func() { s.writer.wal.run(ctx) })
 	go func() {
 		running.Wait()
 		close(s.done)
@@ -59,8 +59,8 @@ func (s *Store) start(ctx context.Context) {
 // writes the whole log into the database file.
 func (s *Store) Close() error {
 	s.closing.Do(func() {
-		s.line.close()
-		s.wal.stop()
+		s.writer.line.close()
+		s.writer.wal.stop()
 		<-s.done
 		s.err = s.release()
 	})
@@ -118,7 +118,7 @@ func ignoreDone(err error) error {
 
 // changeCatalogue has the writer run do between two batches.
 func (s *Store) changeCatalogue(ctx context.Context, do func(ctx context.Context, q sqlstore.Queryer) error) error {
-	return s.line.do(ctx, &operation{task: func(ctx context.Context, conn *sql.Conn) error {
+	return s.writer.line.do(ctx, &operation{task: func(ctx context.Context, conn *sql.Conn) error {
 		return s.change(ctx, conn, func(q sqlstore.Queryer) error { return do(ctx, q) })
 	}})
 }
@@ -189,7 +189,7 @@ func (t *table[T]) Update(ctx context.Context, item *T) error {
 // Delete implements store.Table.
 func (t *table[T]) Delete(ctx context.Context, project hook.ProjectID, ref string) error {
 	var finish func(context.Context) error
-	err := t.store.line.do(ctx, &operation{task: func(ctx context.Context, conn *sql.Conn) error {
+	err := t.store.writer.line.do(ctx, &operation{task: func(ctx context.Context, conn *sql.Conn) error {
 		var id int64
 		err := t.store.change(ctx, conn, func(q sqlstore.Queryer) error {
 			var err error
@@ -211,9 +211,9 @@ func (t *table[T]) Delete(ctx context.Context, project hook.ProjectID, ref strin
 // returns what cancels the deliveries that wait for it.
 func (s *Store) connectionDeleted(id int64) func(context.Context) error {
 	connection := hook.ConnectionID(id)
-	s.known.deleted[connection] = struct{}{}
+	s.writer.known.deleted[connection] = struct{}{}
 	var lanes []lane
-	for key := range s.known.connections {
+	for key := range s.writer.known.connections {
 		if key[1] == id {
 			lanes = append(lanes, lane{hook.ProjectID(key[0]), connection, hook.DestinationID(key[2])})
 		}
@@ -243,7 +243,7 @@ func (s *Store) Catalogue(ctx context.Context) (hook.Catalogue, error) {
 func (s *Store) Apply(ctx context.Context, project hook.ProjectID, changes []hook.Change) error {
 	copies := copyChanges(changes)
 	var finish []func(context.Context) error
-	err := s.line.do(ctx, &operation{task: func(ctx context.Context, conn *sql.Conn) error {
+	err := s.writer.line.do(ctx, &operation{task: func(ctx context.Context, conn *sql.Conn) error {
 		err := s.change(ctx, conn, func(q sqlstore.Queryer) error {
 			return s.catalogue.Apply(ctx, q, project, copies, s.stamp())
 		})

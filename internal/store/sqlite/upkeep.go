@@ -2,6 +2,7 @@ package sqlite
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"os"
@@ -13,7 +14,7 @@ import (
 // Ready implements store.Upkeep: it writes something that needs room, and takes it
 // away again.
 func (s *Store) Ready(ctx context.Context) error {
-	return s.line.do(ctx, &operation{apply: func(ctx context.Context, b *batch) error {
+	return s.writer.line.do(ctx, &operation{apply: func(ctx context.Context, b *batch) error {
 		if _, err := b.w.sql.fillProbe.exec(ctx); err != nil {
 			return err
 		}
@@ -27,12 +28,12 @@ func (s *Store) Stats(context.Context) (store.Stats, error) {
 	size, err := sizeOf(s.path)
 	stats := store.Stats{
 		SizeBytes:  size,
-		Commits:    s.stats.commits.Load(),
-		Operations: s.stats.operations.Load(),
-		CommitTime: time.Duration(s.stats.nanos.Load()),
-		Waiting:    s.line.length(),
+		Commits:    s.writer.stats.commits.Load(),
+		Operations: s.writer.stats.operations.Load(),
+		CommitTime: time.Duration(s.writer.stats.nanos.Load()),
+		Waiting:    s.writer.line.length(),
 	}
-	if last := s.stats.lastCommit.Load(); last != 0 {
+	if last := s.writer.stats.lastCommit.Load(); last != 0 {
 		stats.LastCommitAt = time.UnixMilli(last).UTC()
 	}
 	return stats, err
@@ -53,3 +54,20 @@ func sizeOf(path string) (int64, error) {
 	}
 	return total, nil
 }
+
+// SetMaxBytes bounds the database file as Options.MaxBytes does; 0 takes the bound away.
+func (s *Store) SetMaxBytes(ctx context.Context, limit int64) error {
+	pages := limit / pageSize
+	if limit <= 0 {
+		pages = maxPages
+	}
+	return s.writer.line.do(ctx, &operation{task: func(ctx context.Context, conn *sql.Conn) error {
+		if _, err := conn.ExecContext(ctx, fmt.Sprintf("PRAGMA max_page_count = %d", pages)); err != nil {
+			return fmt.Errorf("bound the database: %w", err)
+		}
+		return nil
+	}})
+}
+
+// maxPages is SQLite's own bound.
+const maxPages = 4294967294

@@ -60,9 +60,20 @@ func (r *Reader) prepare(ctx context.Context, query string) (*sql.Stmt, error) {
 	return stmt, nil
 }
 
+// runner is what of a prepared statement is used; the Reader closes it.
+type runner interface {
+	QueryContext(ctx context.Context, args ...any) (*sql.Rows, error)
+	QueryRowContext(ctx context.Context, args ...any) *sql.Row
+	ExecContext(ctx context.Context, args ...any) (sql.Result, error)
+}
+
+func (r *Reader) prepared(ctx context.Context, query string) (runner, error) {
+	return r.prepare(ctx, query)
+}
+
 // QueryContext implements Queryer.
 func (r *Reader) QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error) {
-	stmt, err := r.prepare(ctx, query)
+	stmt, err := r.prepared(ctx, query)
 	if err != nil {
 		return nil, err
 	}
@@ -71,7 +82,7 @@ func (r *Reader) QueryContext(ctx context.Context, query string, args ...any) (*
 
 // QueryRowContext implements Queryer.
 func (r *Reader) QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row {
-	stmt, err := r.prepare(ctx, query)
+	stmt, err := r.prepared(ctx, query)
 	if err != nil {
 		return r.db.QueryRowContext(ctx, query, args...) // It fails in the same way and says so in the row.
 	}
@@ -80,7 +91,7 @@ func (r *Reader) QueryRowContext(ctx context.Context, query string, args ...any)
 
 // ExecContext implements Queryer.
 func (r *Reader) ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error) {
-	stmt, err := r.prepare(ctx, query)
+	stmt, err := r.prepared(ctx, query)
 	if err != nil {
 		return nil, err
 	}
@@ -112,7 +123,7 @@ type snapshot struct {
 	reader *Reader
 }
 
-func (s *snapshot) stmt(ctx context.Context, query string) (*sql.Stmt, error) {
+func (s *snapshot) stmt(ctx context.Context, query string) (runner, error) {
 	stmt, err := s.reader.prepare(ctx, query)
 	if err != nil {
 		return nil, err

@@ -89,7 +89,7 @@ func origins(ctx context.Context, q Queryer, query string, args ...any) ([]Origi
 func Due(ctx context.Context, q Queryer) ([]store.Due, error) {
 	rows, err := q.QueryContext(ctx, "SELECT destination,"+
 		" (SELECT d.next_at FROM delivery d WHERE d.destination = b.destination AND d.state = 1 ORDER BY d.next_at LIMIT 1)"+
-		" FROM backlog b WHERE b.state = 1 AND b.deliveries > 0 ORDER BY destination")
+		" FROM backlog b WHERE b.state = 1 AND b.deliveries > 0")
 	if err != nil {
 		return nil, fmt.Errorf("look for due deliveries: %w", err)
 	}

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 
 	"malote.dev/malote/internal/hook"
@@ -115,5 +116,9 @@ func listed(noun string, names []string) string {
 	if len(names) > 1 {
 		noun += "s"
 	}
-	return fmt.Sprintf(`the %s "%s"%s`, noun, strings.Join(names, `", "`), more)
+	quoted := make([]string, len(names))
+	for i, name := range names {
+		quoted[i] = strconv.Quote(name)
+	}
+	return "the " + noun + " " + strings.Join(quoted, ", ") + more
 }

@@ -11,7 +11,7 @@ import (
 	"malote.dev/malote/internal/page"
 )
 
-const tokenColumns = "id, project, name, role, hash, created_at, last_used_at, expires_at"
+const tokenColumns = "id, project, name, role, hash, created_at, last_used_at, expires_at" //nolint:gosec // names of columns, no credentials
 
 // CreateToken stores a token and fills its ID and CreatedAt.
 func CreateToken(ctx context.Context, q Queryer, token *hook.Token, stamp Stamp) error {

@@ -128,7 +128,7 @@ func eventFilters(w *world) {
 		}
 		a := w.event(p)
 		a.Event.Type, a.Event.Key = []string{"a.b", "a.c", "A.B"}[i%3], fmt.Sprint("key-", i%4)
-		a.Event.Payload = []byte(fmt.Sprintf(`{"n":%d,"text":"Größe %%_"}`, i))
+		a.Event.Payload = fmt.Appendf(nil, `{"n":%d,"text":"Größe %%_"}`, i)
 		w.accept(a)
 	}
 	for name, test := range map[string]struct {

@@ -5,6 +5,7 @@ package storetest
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -26,6 +27,7 @@ type Harness struct {
 
 // Run runs the whole suite.
 func Run(t *testing.T, h Harness) {
+	t.Helper()
 	for _, subject := range []struct {
 		name  string
 		tests map[string]func(*world)
@@ -274,17 +276,17 @@ func (w *world) backlog(p place) map[hook.State]int64 {
 // "pending=1 failed=2", states without deliveries left out.
 func (w *world) wantBacklog(p place, want string) {
 	w.Helper()
-	got := ""
+	var got strings.Builder
 	backlog := w.backlog(p)
 	for _, state := range []hook.State{hook.StatePending, hook.StateSending, hook.StateSucceeded, hook.StateFailed, hook.StateHeld, hook.StateCanceled} {
 		if n := backlog[state]; n != 0 {
-			got += fmt.Sprintf(" %v=%d", state, n)
+			fmt.Fprintf(&got, " %v=%d", state, n)
 		}
 	}
 	if want != "" {
 		want = " " + want
 	}
-	if got != want {
-		w.Errorf("backlog%s, want%s", got, want)
+	if got.String() != want {
+		w.Errorf("backlog%s, want%s", got.String(), want)
 	}
 }

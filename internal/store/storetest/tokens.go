@@ -24,7 +24,7 @@ func tokenTests() map[string]func(*world) {
 
 func (w *world) token(p place, name string) hook.Token {
 	w.Helper()
-	token := hook.Token{Project: p.project, Name: name, Role: hook.RoleOperator, Hash: sha256.Sum256([]byte(fmt.Sprint(p.project, name)))}
+	token := hook.Token{Project: p.project, Name: name, Role: hook.RoleOperator, Hash: sha256.Sum256([]byte(p.project.String() + name))}
 	w.must(w.store.CreateToken(w.Context(), &token))
 	return token
 }

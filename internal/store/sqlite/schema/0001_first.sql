@@ -32,6 +32,7 @@ CREATE TABLE source (
 	spec       BLOB NOT NULL,
 	UNIQUE (project, name)
 );
+CREATE INDEX source_project ON source (project);
 
 CREATE TABLE destination (
 	id         INTEGER PRIMARY KEY,
@@ -43,6 +44,7 @@ CREATE TABLE destination (
 	spec       BLOB NOT NULL,
 	UNIQUE (project, name)
 );
+CREATE INDEX destination_project ON destination (project);
 
 CREATE TABLE connection (
 	id          INTEGER PRIMARY KEY,
@@ -56,6 +58,7 @@ CREATE TABLE connection (
 	destination INTEGER NOT NULL,
 	UNIQUE (project, name)
 );
+CREATE INDEX connection_project ON connection (project);
 CREATE INDEX connection_source ON connection (source);
 CREATE INDEX connection_destination ON connection (destination);
 
@@ -70,6 +73,7 @@ CREATE TABLE token (
 	expires_at   INTEGER,
 	UNIQUE (project, name)
 );
+CREATE INDEX token_project ON token (project);
 
 -- The log.
 
