@@ -64,7 +64,7 @@ func New(ctx context.Context, options Options) (http.Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s.handler()
+	return s.handler() //nolint:contextcheck // the routes take the context of each request
 }
 
 func newServer(ctx context.Context, options Options) (*server, error) {

@@ -102,7 +102,7 @@ func problemOf(err error) *problem {
 		return &problem{status: http.StatusServiceUnavailable, code: hook.KindUnavailable.String(), detail: "it took too long: try again"}
 	}
 	if errors.Is(err, page.ErrBad) {
-		return InvalidQuery("iterator", err.Error())
+		return badQuery("iterator", err.Error())
 	}
 	var e *hook.Error
 	if !errors.As(err, &e) || e.Kind == hook.KindInternal {
@@ -122,7 +122,9 @@ func problemOf(err error) *problem {
 }
 
 // InvalidQuery is the answer to a wrong parameter of the query.
-func InvalidQuery(name, message string) *problem {
+func InvalidQuery(name, message string) error { return badQuery(name, message) }
+
+func badQuery(name, message string) *problem {
 	return &problem{
 		status: http.StatusUnprocessableEntity,
 		fields: []FieldError{{Loc: []string{"query", name}, Msg: message, Type: valueError}},
