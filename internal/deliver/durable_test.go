@@ -151,7 +151,7 @@ func TestDurableRetriesUntilExhausted(t *testing.T) {
 func TestDurableOverflowKeepsOrder(t *testing.T) {
 	bubbleDurable(t, func(dst *hook.Destination, _ *hook.Connection) { dst.Concurrency = 1 }, func(d *durable) {
 		d.receiver.answer(respond(200, 200*time.Millisecond))
-		const total = 300
+		const total = 150
 		for i := range total {
 			d.take(strconv.Itoa(i))
 		}

@@ -259,7 +259,7 @@ func TestRateIsExact(t *testing.T) {
 			bubble(t, func(d *hook.Destination, _ *hook.Connection) { d.Rate = limit }, func(b *bench) {
 				perSecond := limit.PerSecond()
 				start := time.Now()
-				seconds := min(60, 6000/perSecond)
+				seconds := min(60, 3000/perSecond)
 				for i := range int(perSecond * seconds * 1.5) {
 					b.accept(destinationID, strconv.Itoa(i))
 				}
@@ -636,7 +636,7 @@ func TestManyRetries(t *testing.T) {
 	bubble(t, func(_ *hook.Destination, c *hook.Connection) {
 		c.Retry.Schedule = []hook.Duration{hook.Duration(10 * time.Minute)}
 	}, func(b *bench) {
-		const total = 5000
+		const total = 2500
 		var mended atomic.Bool
 		b.receiver.answer(func(*http.Request, int) (int, http.Header, error) {
 			if mended.Load() {

@@ -416,3 +416,14 @@ func (panicking) Send(context.Context, *destination.Message) (*destination.Answe
 	panic("index out of range")
 }
 func (panicking) Close() error { return nil }
+
+// releaseAll makes held deliveries due.
+func (m *memory) releaseAll() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, r := range m.rows {
+		if r.state == hook.StateHeld {
+			r.state, r.due = hook.StatePending, time.Now()
+		}
+	}
+}
