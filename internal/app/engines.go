@@ -39,6 +39,7 @@ func (s *server) buildEngines(ctx context.Context) (err error) {
 	}
 	s.ingest, err = ingest.New(ingest.Options{
 		Catalogue: s.router, Store: observed, Lanes: s.engine, IDs: s.ids, Logger: s.logger, Metrics: s.registry, TrustProxy: proxies,
+		PublicURL: s.settings.PublicURL, MaxBody: int64(s.settings.MaxBody),
 	})
 	return err
 }

@@ -204,7 +204,7 @@ func (h *Handler) dispatch(jobs []*hook.Job) {
 // from event; what is empty is read as the source says. The error is of KindTooLarge,
 // KindConflict when the source cannot be used, or KindUnavailable.
 func (h *Handler) Publish(ctx context.Context, source *route.Source, event *hook.Event) (hook.Receipt, error) {
-	switch limit := source.BodyLimit(); {
+	switch limit := h.bodyLimit(source); {
 	case source.Disabled:
 		return hook.Receipt{}, hook.Errorf(hook.KindConflict, "the source %q is disabled", source.Name)
 	case source.Problem != nil:

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"malote.dev/malote/internal/hook"
+	"malote.dev/malote/internal/route"
 )
 
 // errTooLarge means that a body is above the source's limit.
@@ -20,10 +21,18 @@ var errTooLarge = errors.New("the body is too large")
 // bytes have to come first.
 const trustedLength = 64 << 10
 
+// bodyLimit is how many bytes a source takes: its own limit, within the operator's.
+func (h *Handler) bodyLimit(source *route.Source) int64 {
+	if h.options.MaxBody > 0 {
+		return min(source.BodyLimit(), h.options.MaxBody)
+	}
+	return source.BodyLimit()
+}
+
 // readBody reads the raw body within the source's limit and the time allowed. What it
 // returns is the caller's for good. With an error it returns what it had read.
 func (x *exchange) readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
-	limit := x.source.BodyLimit()
+	limit := x.bodyLimit(x.source)
 	switch {
 	case r.ContentLength > limit:
 		return nil, errTooLarge
@@ -77,7 +86,7 @@ func (x *exchange) refuseBody(w http.ResponseWriter, r *http.Request, err error)
 	case errors.Is(err, errTooLarge):
 		x.refuse(r.Context(), refused{
 			reason:      ReasonTooLarge,
-			explanation: []string{fmt.Sprintf("The body is larger than %d bytes, the limit of this source; maxBody raises it.", x.source.BodyLimit())},
+			explanation: []string{fmt.Sprintf("The body is larger than %d bytes, the limit of this source; maxBody raises it.", x.bodyLimit(x.source))},
 			truncated:   true,
 		})
 		answerProblem(w, http.StatusRequestEntityTooLarge, hook.KindTooLarge.String(), "the body is larger than this source takes")

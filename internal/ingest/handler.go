@@ -56,6 +56,11 @@ type Options struct {
 	ReadTimeout time.Duration
 	// TrustProxy lists the proxies whose X-Forwarded-… headers are believed.
 	TrustProxy []netip.Prefix
+	// PublicURL is how senders reach this server, such as "https://hooks.example.com";
+	// empty: as each request says.
+	PublicURL string
+	// MaxBody bounds every source's own limit, in bytes; 0: it does not.
+	MaxBody int64
 }
 
 // DefaultReadTimeout is how long a sender may take to send a body.

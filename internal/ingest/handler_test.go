@@ -538,6 +538,25 @@ func TestProxiesAreBelievedOnlyWhenTrusted(t *testing.T) {
 	}
 }
 
+func TestTheOperatorSaysHowTheServerIsReached(t *testing.T) {
+	w := newWorld(t, withConnection(source(10, "shop")), func(o *Options) { o.PublicURL = "https://hooks.example.com/" })
+	found, _ := w.router.Current().Source("shop")
+	x := &exchange{intake: w.intakeOf(found), began: time.Now()}
+	x.describe(request(http.MethodPost, "/in/shop?a=1", ""), "")
+	if x.request.URL != "https://hooks.example.com/in/shop?a=1" {
+		t.Errorf("got %s", x.request.URL)
+	}
+}
+
+func TestTheOperatorsLimitHoldsForEverySource(t *testing.T) {
+	w := newWorld(t, withConnection(source(10, "shop", func(s *hook.Source) { s.MaxBody = 1000 })), func(o *Options) { o.MaxBody = 10 })
+	for body, want := range map[string]int{"0123456789": http.StatusOK, "0123456789a": http.StatusRequestEntityTooLarge} {
+		if answer := w.post("/in/shop", body); answer.Code != want {
+			t.Errorf("%d bytes are answered %d, want %d", len(body), answer.Code, want)
+		}
+	}
+}
+
 func TestSecretsOfRequestsAreNotKept(t *testing.T) {
 	w := newWorld(t, withConnection(source(10, "shop", func(s *hook.Source) {
 		s.Verify, s.Secret = &hook.Verify{AllOf: []hook.Verify{

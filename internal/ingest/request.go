@@ -91,11 +91,18 @@ func parseForwarded(entry string) (netip.Addr, bool) {
 }
 
 // calledURL rebuilds the absolute address that the sender called: what the source's
-// setting says, or else the request's own host and scheme, or what a trusted proxy says
-// of them.
+// setting says, or what the operator says of this server, or else the request's own host
+// and scheme, or what a trusted proxy says of them.
 func (x *exchange) calledURL(r *http.Request, rest string, trusted bool) string {
 	if set := x.source.Effective.Settings[settingURL]; set != "" {
 		return registeredURL(set, rest, r.URL.RawQuery)
+	}
+	uri := r.RequestURI
+	if !strings.HasPrefix(uri, "/") {
+		uri = r.URL.RequestURI() // the absolute form, as to a proxy
+	}
+	if public := x.options.PublicURL; public != "" {
+		return strings.TrimSuffix(public, "/") + uri
 	}
 	scheme, host := "http", r.Host
 	if r.TLS != nil {
@@ -104,10 +111,6 @@ func (x *exchange) calledURL(r *http.Request, rest string, trusted bool) string 
 	if trusted {
 		scheme = cmp.Or(firstOf(r.Header.Get("X-Forwarded-Proto")), scheme)
 		host = cmp.Or(firstOf(r.Header.Get("X-Forwarded-Host")), host)
-	}
-	uri := r.RequestURI
-	if !strings.HasPrefix(uri, "/") {
-		uri = r.URL.RequestURI() // the absolute form, as to a proxy
 	}
 	return scheme + "://" + host + uri
 }
