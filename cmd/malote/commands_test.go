@@ -323,18 +323,18 @@ func TestDoctor(t *testing.T) {
 	s.answers["GET /readyz"] = "ready"
 	x := s.terminal()
 	x.examine = func(_ context.Context, settings *config.Settings) ([]finding, error) {
-		return []finding{{Check: "data folder", Level: levelFine, Detail: settings.Data + " can be used"}}, nil
+		return []finding{{Check: "data", Level: levelFine, Detail: settings.Data + " can be used"}}, nil
 	}
-	if got, want := x.run("doctor"), "fine   settings: all of them can be used\nfine   data folder: data can be used\nfine   server: it answers, and is ready\n"; got.out != want || got.code != 0 {
+	if got, want := x.run("doctor"), "fine     settings: all of them can be used\nfine     data: data can be used\nfine     server: it answers, and is ready\n"; got.out != want || got.code != 0 {
 		t.Errorf("got %+v", got)
 	}
 	x.examine = func(context.Context, *config.Settings) ([]finding, error) {
-		return []finding{{Check: "database", Level: levelFault, Detail: "page 7 is damaged", Mend: "restore a backup"}}, nil
+		return []finding{{Check: "data", Level: levelProblem, Detail: "page 7 is damaged", Mend: "restore a backup"}}, nil
 	}
 	delete(s.answers, "GET /readyz")
 	got := x.run("doctor")
-	if !strings.Contains(got.out, "fault  database: page 7 is damaged\n       restore a backup\nfault  server: nothing at GET /readyz\n") ||
-		got.code != exitFailed || got.err != "malote: the doctor found 2 faults\n" {
+	if !strings.Contains(got.out, "problem  data: page 7 is damaged\n         restore a backup\nproblem  server: nothing at GET /readyz\n") ||
+		got.code != exitFailed || got.err != "malote: 2 things to mend\n" {
 		t.Errorf("got %+v", got)
 	}
 	if lines := strings.Split(strings.TrimSpace(x.run("doctor", "--json").out), "\n"); len(lines) != 3 || !json.Valid([]byte(lines[1])) {
@@ -342,7 +342,7 @@ func TestDoctor(t *testing.T) {
 	}
 	x.examine = func(context.Context, *config.Settings) ([]finding, error) { return nil, nil }
 	x.env["MALOTE_SERVER"] = "http://127.0.0.1:1"
-	if got := x.run("doctor"); got.code != 0 || !strings.Contains(got.out, "note   server: none answers") {
+	if got := x.run("doctor"); got.code != 0 || !strings.Contains(got.out, "note     server: none answers") {
 		t.Errorf("got %+v", got)
 	}
 }

@@ -14,16 +14,17 @@ import (
 // finding is the result of one check of the doctor.
 type finding struct {
 	Check  string `json:"check"`            // what was looked at
-	Level  string `json:"level"`            // fine, note or fault
+	Level  string `json:"level"`            // fine, note, warning or problem
 	Detail string `json:"detail,omitempty"` // what was found
 	Mend   string `json:"mend,omitempty"`   // what to do about it
 }
 
 // The levels of findings.
 const (
-	levelFine  = "fine"
-	levelNote  = "note" // worth knowing, nothing is wrong
-	levelFault = "fault"
+	levelFine    = "fine"
+	levelNote    = "note"    // worth knowing, nothing is wrong
+	levelWarning = "warning" // works, and should be mended
+	levelProblem = "problem" // does not work, or data is in danger
 )
 
 // examine checks the data folder that the settings name.
@@ -66,17 +67,17 @@ func (c *cli) askServer(command *cobra.Command) finding {
 	case errors.Is(err, client.ErrUnreachable):
 		found.Level, found.Detail = levelNote, "none answers: that is as it should be while it is stopped"
 	default:
-		found.Level, found.Detail, found.Mend = levelFault, err.Error(), "see the server's log"
+		found.Level, found.Detail, found.Mend = levelProblem, err.Error(), "see the server's log"
 	}
 	return found
 }
 
 func (c *cli) showFindings(findings []finding) error {
-	colors := map[string]color{levelFine: green, levelNote: yellow, levelFault: red}
-	faults := 0
+	colors := map[string]color{levelFine: green, levelNote: yellow, levelWarning: yellow, levelProblem: red}
+	wrong := 0
 	for _, each := range findings {
-		if each.Level == levelFault {
-			faults++
+		if each.Level == levelWarning || each.Level == levelProblem {
+			wrong++
 		}
 		if c.json {
 			if err := c.printJSON(each); err != nil {
@@ -84,18 +85,18 @@ func (c *cli) showFindings(findings []finding) error {
 			}
 			continue
 		}
-		mark := fmt.Sprintf("%-5s", each.Level)
+		mark := fmt.Sprintf("%-7s", each.Level)
 		if err := c.printf("%s  %s: %s\n", paint(cell{mark, colors[each.Level]}, c.color()), each.Check, printable(each.Detail)); err != nil {
 			return err
 		}
 		if each.Mend != "" {
-			if err := c.printf("       %s\n", printable(each.Mend)); err != nil {
+			if err := c.printf("         %s\n", printable(each.Mend)); err != nil {
 				return err
 			}
 		}
 	}
-	if faults > 0 {
-		return fmt.Errorf("the doctor found %s", plural(faults, "fault"))
+	if wrong > 0 {
+		return fmt.Errorf("%s to mend", plural(wrong, "thing"))
 	}
 	return nil
 }

@@ -12,15 +12,17 @@ func (c *cli) stamp(at time.Time) string {
 }
 
 // size writes a number of bytes for people.
-func size(bytes int) string {
+func size[N int | int64](bytes N) string {
 	const kibi = 1024
 	switch {
 	case bytes < kibi:
 		return fmt.Sprintf("%d B", bytes)
 	case bytes < kibi*kibi:
 		return fmt.Sprintf("%.1f KiB", float64(bytes)/kibi)
-	default:
+	case int64(bytes) < kibi*kibi*kibi:
 		return fmt.Sprintf("%.1f MiB", float64(bytes)/kibi/kibi)
+	default:
+		return fmt.Sprintf("%.1f GiB", float64(bytes)/kibi/kibi/kibi)
 	}
 }
 

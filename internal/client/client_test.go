@@ -14,6 +14,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -42,7 +43,7 @@ func connect(t *testing.T, handler http.HandlerFunc) *Client {
 }
 
 // eventsServer has events numbered from firstEvent, and answers lists of them as the API does.
-type eventsServer struct{ count int64 }
+type eventsServer struct{ count atomic.Int64 }
 
 // firstEvent is the id of the oldest event; 1 is less than every id that occurs.
 const firstEvent = 2
@@ -54,7 +55,7 @@ func (s *eventsServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	iterator, back := strings.CutPrefix(r.URL.Query().Get("iterator"), "-")
-	end := hook.EventID(firstEvent + s.count)
+	end := hook.EventID(firstEvent + s.count.Load())
 	from := end
 	if iterator != "" {
 		if err := from.UnmarshalText([]byte(iterator)); err != nil {
@@ -84,7 +85,8 @@ func (s *eventsServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 }
 
 func TestListWalksPages(t *testing.T) {
-	server := &eventsServer{count: 600}
+	server := &eventsServer{}
+	server.count.Store(600)
 	requests := 0
 	c := connect(t, func(w http.ResponseWriter, r *http.Request) {
 		requests++
@@ -155,13 +157,14 @@ func TestFollow(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				server := &eventsServer{count: test.count}
+				server := &eventsServer{}
+				server.count.Store(test.count)
 				c, err := New(Options{Server: "http://malote.test", Transport: handlerTransport{server}})
 				if err != nil {
 					t.Fatal(err)
 				}
 				ctx, cancel := context.WithCancel(t.Context())
-				time.AfterFunc(3*time.Second, func() { server.count += 1000 }) // more than a page at once
+				time.AfterFunc(3*time.Second, func() { server.count.Add(1000) }) // more than a page at once
 				next := test.first
 				for event, err := range c.FollowEvents(ctx, &EventFilter{}, test.last) {
 					if err != nil {
