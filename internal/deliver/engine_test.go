@@ -11,6 +11,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"malote.dev/malote/internal/deliver"
 	"malote.dev/malote/internal/destination"
 	"malote.dev/malote/internal/hook"
 )
@@ -748,6 +749,40 @@ func TestThrottledWithoutRetryAfter(t *testing.T) {
 		pass(5 * time.Second)
 		if count := b.queue.count(); count[hook.StateSucceeded] < 480 {
 			t.Errorf("states %v after it works again", count)
+		}
+	})
+}
+
+// Slow, throttled and paced destinations are no reason to be unready; deliveries that
+// could leave and do not are.
+func TestReady(t *testing.T) {
+	slow := func(d *hook.Destination, c *hook.Connection) {
+		d.Concurrency = 1
+		d.HTTP.Timeout = hook.MaxTimeout
+		c.Retry.Off = true
+	}
+	bubble(t, slow, func(b *bench) {
+		b.receiver.answer(respond(200, time.Hour))
+		for range 10 {
+			b.accept(destinationID, "{}")
+		}
+		for range 15 {
+			pass(time.Minute)
+			if err := b.engine.Ready(); err != nil {
+				t.Errorf("with a slow destination: %v", err)
+			}
+		}
+	})
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, nil)
+		b.engine = deliver.New(b.options)
+		job := b.accept(destinationID, "{}")
+		if err := b.engine.Ready(); err != nil {
+			t.Errorf("at the start: %v", err)
+		}
+		pass(6 * time.Minute) // nothing runs the engine
+		if err := b.engine.Ready(); err == nil {
+			t.Errorf("delivery %v waits for ever, and the engine is ready", job.Delivery.ID)
 		}
 	})
 }

@@ -18,6 +18,7 @@ import (
 	"io"
 	"log/slog"
 	"math/big"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
@@ -710,5 +711,62 @@ func TestBlocked(t *testing.T) {
 	}
 	if err := strict.Check(&hook.DestinationSpec{HTTP: target(func(h *hook.HTTPTarget) { h.URL = server.URL })}); err == nil {
 		t.Error("a loopback address is accepted")
+	}
+}
+
+func TestHTTP2(t *testing.T) {
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, r.Proto) }))
+	server.EnableHTTP2 = true
+	server.StartTLS()
+	defer server.Close()
+	factory := webhook.NewFactory(webhook.Options{Guard: newGuard(t, server.Listener.Addr().String()), Logger: quiet()})
+	defer factory.Close()
+	sender, err := factory.Open(&hook.Destination{Name: "erp", DestinationSpec: hook.DestinationSpec{HTTP: &hook.HTTPTarget{
+		URL: server.URL, Sign: &hook.Sign{None: true}, CA: encode("CERTIFICATE", server.Certificate().Raw),
+	}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = sender.Close() }()
+	attempt, try := sender.Send(t.Context(), message())
+	if try.Outcome != hook.OutcomeSuccess || string(attempt.ResponseBody) != "HTTP/2.0" {
+		t.Errorf("%+v, spoken: %q", try, attempt.ResponseBody)
+	}
+}
+
+// Destinations do not each keep connections of their own to the same server.
+func TestConnectionsAreShared(t *testing.T) {
+	var mu sync.Mutex
+	connections := 0
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "thanks") }))
+	server.Config.ConnState = func(_ net.Conn, state http.ConnState) {
+		mu.Lock()
+		defer mu.Unlock()
+		if state == http.StateNew {
+			connections++
+		}
+	}
+	server.Start()
+	defer server.Close()
+	factory := webhook.NewFactory(webhook.Options{Guard: newGuard(t, server.Listener.Addr().String()), Logger: quiet()})
+	defer factory.Close()
+	for range 10 {
+		sender, err := factory.Open(&hook.Destination{Name: "erp", DestinationSpec: hook.DestinationSpec{HTTP: &hook.HTTPTarget{
+			URL: server.URL, Sign: &hook.Sign{None: true},
+		}}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, try := sender.Send(t.Context(), message()); try.Outcome != hook.OutcomeSuccess {
+			t.Fatalf("%+v", try)
+		}
+		if err := sender.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	if connections != 1 {
+		t.Errorf("%d connections for ten destinations of one server", connections)
 	}
 }
