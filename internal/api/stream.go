@@ -36,6 +36,9 @@ func (s *server) follows(w http.ResponseWriter, r *http.Request) error {
 	header.Set("Content-Type", "text/event-stream")
 	header.Set("X-Accel-Buffering", "no")
 	stream := &eventStream{w: w, control: http.NewResponseController(w), now: s.Now}
+	// The server's limit on reading a request would otherwise end the stream, because
+	// it goes on watching for the caller to leave.
+	stream.control.SetReadDeadline(time.Time{}) //nolint:errcheck // a connection without deadlines needs none cleared
 	if err := stream.write(": listening\n\n"); err != nil {
 		return nil
 	}
