@@ -31,7 +31,7 @@ func (s *server) buildEngines(ctx context.Context) (err error) {
 	observed := announced{Store: s.store, live: s.live}
 	s.engine = deliver.New(deliver.Options{
 		Queue: observed, Catalogue: catalogue{s.router}, Senders: s.webhooks.Open, Suspend: s.suspend,
-		Owner: rand.Text(), Logger: s.logger, Metrics: s.registry, Grace: time.Duration(s.settings.ShutdownGrace),
+		Owner: rand.Text(), IDs: s.ids, Logger: s.logger, Metrics: s.registry, Grace: time.Duration(s.settings.ShutdownGrace),
 	})
 	proxies, err := prefixes(s.settings.TrustedProxies)
 	if err != nil {

@@ -129,6 +129,9 @@ func TestDurableRetriesUntilExhausted(t *testing.T) {
 		if delivery.State != hook.StateFailed || delivery.Attempts != 10 || len(attempts) != 10 {
 			d.t.Fatalf("state %v after %d attempts, %d are kept", delivery.State, delivery.Attempts, len(attempts))
 		}
+		if attempts[0].ID == 0 || attempts[0].ID >= attempts[1].ID {
+			d.t.Errorf("the ids of attempts are %v and %v", attempts[0].ID, attempts[1].ID)
+		}
 		for i, wait := range hook.DefaultSchedule() {
 			gap := attempts[i+1].StartedAt.Sub(attempts[i].StartedAt)
 			if gap < time.Duration(float64(wait)*0.9)-time.Millisecond || gap > time.Duration(float64(wait)*1.1)+50*time.Millisecond {

@@ -47,7 +47,8 @@ type Options struct {
 	Senders func(*hook.Destination) (*destination.Sender, error)
 	// Suspend pauses a destination that wants no more deliveries, with the reason.
 	Suspend func(ctx context.Context, id hook.DestinationID, reason string) error
-	Owner   string // of leases; one for each process
+	Owner   string    // of leases; one for each process
+	IDs     *hook.IDs // for attempts; nil: those of node 0
 	Logger  *slog.Logger
 	Metrics prometheus.Registerer // nil: none
 
@@ -106,6 +107,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Random == nil {
 		o.Random = rand.Float64
+	}
+	if o.IDs == nil {
+		o.IDs = hook.NewIDs(0)
 	}
 	if o.Logger == nil {
 		o.Logger = slog.Default()
