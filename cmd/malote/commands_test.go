@@ -35,7 +35,7 @@ func TestEvents(t *testing.T) {
 	if got.code != 0 {
 		t.Fatalf("got %+v", got)
 	}
-	golden(t, "events.golden", got.out)
+	golden(t, "testdata/events.golden", got.out)
 	if want := "GET /api/v1/event?after=2026-03-04T04%3A06%3A07Z&limit=5&source=shop&type=orders%2F%2A"; s.sent() != want {
 		t.Errorf("sent %s", s.sent())
 	}
@@ -65,7 +65,7 @@ func TestEventGet(t *testing.T) {
 	}
 	s.answers["GET /api/v1/event/evt_0000000000012/payload"] = "{\"a\":1}\x00"
 	x := s.terminal()
-	golden(t, "event.golden", x.run("events", "get", "evt_0000000000012").out)
+	golden(t, "testdata/event.golden", x.run("events", "get", "evt_0000000000012").out)
 	if got := x.run("events", "get", "evt_0000000000012", "--payload"); got.out != "{\"a\":1}\x00" {
 		t.Errorf("got %+v", got)
 	}
@@ -110,7 +110,7 @@ func TestDeliveries(t *testing.T) {
 		failed, hook.Delivery{ID: 4, Event: 12, Connection: 8, Destination: 9, State: hook.StateSucceeded, Attempts: 1, CreatedAt: now.Add(-20 * time.Second)},
 	)
 	x := s.terminal()
-	golden(t, "deliveries.golden", x.run("deliveries").out)
+	golden(t, "testdata/deliveries.golden", x.run("deliveries").out)
 	x.colored = true
 	colored := x.run("deliveries").out
 	for _, want := range []string{"\x1b[31mfailed\x1b[0m", "\x1b[32msucceeded\x1b[0m", "\x1b[33mpending\x1b[0m"} {
@@ -132,8 +132,8 @@ func TestDeliveries(t *testing.T) {
 		},
 		{Number: 3, StartedAt: now, Duration: hook.Duration(90 * time.Microsecond), Outcome: hook.OutcomeSuccess, ResponseStatus: 200, ResponseBody: []byte("taken\x1b[2J\nthanks")},
 	}, Done: true}
-	golden(t, "delivery.golden", x.run("deliveries", "get", "dlv_0000000000005").out)
-	golden(t, "attempts.golden", x.run("attempts", "dlv_0000000000005").out+"\n"+x.run("attempts", "dlv_0000000000005", "--full").out)
+	golden(t, "testdata/delivery.golden", x.run("deliveries", "get", "dlv_0000000000005").out)
+	golden(t, "testdata/attempts.golden", x.run("attempts", "dlv_0000000000005").out+"\n"+x.run("attempts", "dlv_0000000000005", "--full").out)
 	if lines := strings.Split(strings.TrimSpace(x.run("attempts", "dlv_0000000000005", "--json").out), "\n"); len(lines) != 3 || !json.Valid([]byte(lines[2])) {
 		t.Errorf("got %v", lines)
 	}
@@ -174,7 +174,7 @@ func TestRefused(t *testing.T) {
 	s.answers["GET /api/v1/refused/rfd_0000000000007"] = admitted
 	s.answers["POST /api/v1/refused/rfd_0000000000008/admit"] = api.ReceiptOut{ID: 34}
 	x := s.terminal()
-	golden(t, "refused.golden", x.run("refused", "--source", "shop").out+"\n"+x.run("refused", "get", "rfd_0000000000007").out)
+	golden(t, "testdata/refused.golden", x.run("refused", "--source", "shop").out+"\n"+x.run("refused", "get", "rfd_0000000000007").out)
 	if got := x.run("refused", "admit", "rfd_0000000000008"); got.out != "rfd_0000000000008 was accepted as evt_0000000000012.\n" {
 		t.Errorf("got %+v", got)
 	}
@@ -190,7 +190,7 @@ func TestTokens(t *testing.T) {
 	s.answers["POST /api/v1/token"] = api.TokenOut{Token: hook.Token{ID: 3, Name: "ci", Role: hook.RoleOperator}, Text: "mlt_new"}
 	s.answers["DELETE /api/v1/token/tok_1"] = http.StatusNoContent
 	x := s.terminal()
-	golden(t, "tokens.golden", x.run("token", "list").out)
+	golden(t, "testdata/tokens.golden", x.run("token", "list").out)
 	got := x.run("token", "create", "--name", "ci", "--role", "operator", "--expires", "90d")
 	if got.out != "mlt_new\nIt is shown this once. Its id is tok_0000000000003, its role operator.\n" ||
 		s.sent() != `POST /api/v1/token {"name":"ci","role":"operator","expiresAt":"2026-06-02T05:06:07Z"}` {
@@ -198,6 +198,22 @@ func TestTokens(t *testing.T) {
 	}
 	if got := x.run("token", "revoke", "tok_1"); got.out != "Revoked tok_1.\n" || s.sent() != "DELETE /api/v1/token/tok_1" {
 		t.Errorf("got %+v for %s", got, s.sent())
+	}
+}
+
+func TestSecret(t *testing.T) {
+	s := newServer(t)
+	s.answers["GET /api/v1/destination/erp/secret"] = api.SecretOut{Secret: "whsec_new", Secrets: []string{"whsec_new", "whsec_old"}}
+	x := s.terminal()
+	if got := x.run("secret", "erp"); got.out != "whsec_new\nwhsec_old\n" {
+		t.Errorf("got %+v", got)
+	}
+	s.answers["GET /api/v1/destination/erp/secret"] = api.SecretOut{Secret: "whsk_x", Secrets: []string{"whsk_x"}, PublicKey: "whpk_x"}
+	if got := x.run("secret", "erp"); got.out != "whpk_x\n" {
+		t.Errorf("a private key is shown where the public one serves: %+v", got)
+	}
+	if got := x.run("secret", "erp", "--json"); !strings.Contains(got.out, `"publicKey":"whpk_x"`) {
+		t.Errorf("got %+v", got)
 	}
 }
 

@@ -83,6 +83,13 @@ func mentions(profile *profiles.Profile, words []string) bool {
 func (c *cli) providerShow() *cobra.Command {
 	command := &cobra.Command{Use: "show NAME", Short: "Show what a source of a provider needs, with a flow to begin with", Args: cobra.ExactArgs(1)}
 	c.withSettings(command, config.GroupFiles)
+	command.ValidArgsFunction = func(command *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+		gallery, err := c.gallery(command)
+		if err != nil || len(args) > 0 {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+		return gallery.Names(), cobra.ShellCompDirectiveNoFileComp
+	}
 	command.RunE = func(command *cobra.Command, args []string) error {
 		gallery, err := c.gallery(command)
 		if err != nil {

@@ -187,6 +187,12 @@ func (c *Client) Export(ctx context.Context, w io.Writer) error {
 	return c.copyTo(ctx, "/flow/export", w)
 }
 
+// SigningSecret returns what the receivers of a destination's deliveries verify with.
+func (c *Client) SigningSecret(ctx context.Context, destination string) (secret api.SecretOut, err error) {
+	err = c.get(ctx, "/destination/"+segment(destination)+"/secret", nil, &secret)
+	return secret, err
+}
+
 // Names are the names of the catalogue's nouns by id.
 type Names struct {
 	Sources      map[hook.SourceID]string

@@ -318,6 +318,7 @@ func TestCalls(t *testing.T) {
 			return c.Plan(ctx, flow.Request{State: flow.State{Sources: map[string]hook.SourceSpec{"a": {Secret: "s"}}}, Prune: true})
 		}, flow.Plan{Items: []flow.Item{{Op: hook.OpCreate, Noun: "source", Name: "a"}}, Revision: 4}},
 		{`POST /api/v1/flow/apply {"state":{}}`, `{"changes":[]}`, func() (any, error) { return c.Apply(ctx, flow.Request{}) }, flow.Plan{Items: []flow.Item{}}},
+		{"GET /api/v1/destination/erp/secret", `{"secret":"whsec_x","secrets":["whsec_x"]}`, func() (any, error) { return c.SigningSecret(ctx, "erp") }, api.SecretOut{Secret: "whsec_x", Secrets: []string{"whsec_x"}}},
 		{"GET /readyz", "ready", func() (any, error) { return nil, c.Ready(ctx) }, nil},
 		{"GET /api/v1/flow/export", "# flow", func() (any, error) { return copied(func(w io.Writer) error { return c.Export(ctx, w) }) }, "# flow"},
 		{"GET /api/v1/event/e/payload", "\x00\xff", func() (any, error) { return copied(func(w io.Writer) error { return c.Payload(ctx, "e", w) }) }, "\x00\xff"},
