@@ -219,6 +219,23 @@ func TestParseErrorsOfOthers(t *testing.T) {
 	}
 }
 
+// The example that people read is right.
+func TestDocumentedExample(t *testing.T) {
+	page, err := os.ReadFile("../../docs/flows.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(page), "```yaml\n")
+	text, _, found := strings.Cut(rest, "```")
+	parsed, err := parse(t, text)
+	if err != nil || !found {
+		t.Fatal(place(err))
+	}
+	if state := parsed.State(); len(state.Sources) != 3 || len(state.Destinations) != 2 || len(state.Connections) != 2 || state.Sources["meter"].Verify.Token.Secret != "meter" {
+		t.Errorf("got %+v", state)
+	}
+}
+
 func TestParseFolder(t *testing.T) {
 	folder := t.TempDir()
 	for name, text := range map[string]string{
