@@ -77,7 +77,7 @@ function operation(path, method, op) {
 async function render() {
   description = await (await fetch("/openapi.json")).json();
   document.getElementById("openapi").textContent = description.openapi;
-  document.getElementById("about").textContent = `${description.info.description} Version ${description.info.version}.`;
+  document.getElementById("about").textContent = [description.info.description, description.info.version && `Version ${description.info.version}.`].filter(Boolean).join(" ");
   const groups = new Map();
   for (const [path, item] of Object.entries(description.paths)) {
     for (const [method, op] of Object.entries(item)) {
@@ -88,8 +88,18 @@ async function render() {
   const tags = [...groups.keys()].sort();
   document.getElementById("contents").replaceChildren(...tags.map(tag => element("a", { href: `#group-${tag}` }, tag)));
   document.getElementById("operations").replaceChildren(...tags.map(tag => element("section", { id: `group-${tag}` }, element("h2", {}, tag), ...groups.get(tag))));
-  document.getElementById(location.hash.slice(1))?.scrollIntoView();
+  reveal();
 }
+
+// reveal opens the operation that the address names.
+function reveal() {
+  const named = document.getElementById(location.hash.slice(1));
+  if (!named) return;
+  if (named.localName === "details") named.open = true;
+  named.scrollIntoView();
+}
+
+window.addEventListener("hashchange", reveal);
 
 document.getElementById("search").addEventListener("input", event => {
   const words = event.target.value.toLowerCase();
