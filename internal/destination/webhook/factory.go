@@ -10,6 +10,7 @@ import (
 	"malote.dev/malote/internal/destination"
 	"malote.dev/malote/internal/egress"
 	"malote.dev/malote/internal/hook"
+	"malote.dev/malote/internal/signature"
 )
 
 // Options are what all HTTP destinations share.
@@ -61,14 +62,38 @@ func (f *Factory) Open(dst *hook.Destination) (*destination.Sender, error) {
 	}), nil
 }
 
-// Check reports the mistakes of a destination's HTTP part, as Open would, when it is
-// saved. Names in URLs are not looked up.
+// Check reports the mistakes of a destination's HTTP part, as Open would, before it is
+// saved. A signing secret that is not set yet is no mistake: one is generated then.
+// Names in URLs are not looked up.
 func (f *Factory) Check(spec *hook.DestinationSpec) error {
-	driver, err := f.compile(spec)
+	checked := *spec
+	if spec.HTTP != nil {
+		target := *spec.HTTP
+		target.Sign = withSecret(target.Sign)
+		checked.HTTP = &target
+	}
+	driver, err := f.compile(&checked)
 	if err != nil {
 		return err
 	}
 	return driver.Close()
+}
+
+// withSecret returns a signing rule that has a secret, if a secret is all that it lacks.
+func withSecret(sign *hook.Sign) *hook.Sign {
+	var complete hook.Sign
+	if sign != nil {
+		complete = *sign
+	}
+	if complete.None || len(complete.AllSecrets()) > 0 {
+		return sign
+	}
+	secret, err := signature.GenerateSecret(complete.Scheme)
+	if err != nil {
+		return sign // the scheme is unknown, and the compiler says so
+	}
+	complete.Secret = secret
+	return &complete
 }
 
 // Close closes the connections that no request uses. The factory's senders may still

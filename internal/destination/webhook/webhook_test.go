@@ -365,7 +365,7 @@ func TestMistakes(t *testing.T) {
 		{"CA", func(h *hook.HTTPTarget) { h.CA = "nonsense" }, "http.ca", "PEM"},
 		{"client certificate", func(h *hook.HTTPTarget) { h.Auth = &hook.Auth{MTLS: &hook.ClientCert{Cert: "a", Key: "b"}} }, "http.auth.mtls", "PEM"},
 		{"secret", func(h *hook.HTTPTarget) { h.Sign = &hook.Sign{Secret: "whsec_%%%"} }, "http.sign.secret", ""},
-		{"no secret", func(h *hook.HTTPTarget) { h.Sign = nil }, "http.sign", ""},
+		{"scheme", func(h *hook.HTTPTarget) { h.Sign = &hook.Sign{Scheme: "nonsense"} }, "http.sign", ""},
 	}
 	for _, name := range []string{
 		"User-Agent", "Content-Length", "transfer-encoding", "Proxy-Authorization", "webhook-id", "Svix-Id", "x-amz-date", "X-Goog-Signature", "Malote-Attempt", "ce-id",
@@ -398,6 +398,16 @@ func TestMistakes(t *testing.T) {
 	}
 	if err := factory.Check(&hook.DestinationSpec{HTTP: target(nil)}); err != nil {
 		t.Errorf("a good destination gives %v", err)
+	}
+	for _, sign := range []*hook.Sign{nil, {}, {Scheme: "ed25519"}, {Scheme: "stripe"}} {
+		unsigned := target(func(h *hook.HTTPTarget) { h.Sign = sign })
+		if err := factory.Check(&hook.DestinationSpec{HTTP: unsigned}); err != nil {
+			t.Errorf("before its secret is generated, %+v gives %v", sign, err)
+		}
+		if sender, err := factory.Open(&hook.Destination{DestinationSpec: hook.DestinationSpec{HTTP: unsigned}}); err == nil {
+			t.Errorf("without its secret, %+v is opened", sign)
+			_ = sender.Close()
+		}
 	}
 }
 
