@@ -9,6 +9,7 @@ import (
 	"crypto/rsa"
 	"crypto/sha1"
 	"crypto/sha256"
+	"crypto/sha512"
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/base64"
@@ -221,6 +222,19 @@ func TestPayPalWantsItsOwnName(t *testing.T) {
 			refused(t, v, req, reason)
 		}
 	}
+}
+
+// The name may be right and the authority another one.
+func TestPayPalWantsATrustedAuthority(t *testing.T) {
+	keys := keyFile{"https://api.paypal.com/c": certificatePEM(newAuthority(t).issue(t, "certs.paypal.com", &testRSA(t).PublicKey))}
+	v, err := signature.Compile(&hook.SourceSpec{Provider: "paypal", Settings: map[string]string{
+		"webhookId": "W", "ca": certificatePEM(newAuthority(t).certificate),
+	}}, gallery(t), keys)
+	if err != nil {
+		t.Fatal(err)
+	}
+	refused(t, v, request(`{"id":"WH-1"}`, "PAYPAL-TRANSMISSION-ID", "T", "PAYPAL-TRANSMISSION-TIME", "now", "PAYPAL-AUTH-ALGO", "SHA256withRSA",
+		"PAYPAL-CERT-URL", "https://api.paypal.com/c", "PAYPAL-TRANSMISSION-SIG", rsaSign(t, "T|now|W|838965618")), "bad_certificate")
 }
 
 // snsMessage signs a message as SNS does, with the test key.
@@ -482,6 +496,33 @@ func TestIssuerTokens(t *testing.T) {
 	}
 	if hook.KindOf(refusal(t, v, request("{}"))) != hook.KindUnauthorized {
 		t.Error("a refusal is not of the kind that turns the sender away")
+	}
+}
+
+// A key that is for one algorithm is not taken for another, whatever the token says.
+func TestAKeyHasOneAlgorithm(t *testing.T) {
+	input := base64.RawURLEncoding.EncodeToString([]byte(`{"alg":"RS512","kid":"k1"}`)) + "." +
+		base64.RawURLEncoding.EncodeToString([]byte(`{"aud":"us","exp":9999999999}`))
+	digest := sha512.Sum512([]byte(input))
+	raw, err := rsa.SignPKCS1v15(nil, testRSA(t), crypto.SHA512, digest[:])
+	if err != nil {
+		t.Fatal(err)
+	}
+	req := request("{}", "Authorization", "Bearer "+input+"."+base64.RawURLEncoding.EncodeToString(raw))
+	rule := hook.Verify{JWT: &hook.JWTRule{JWKS: issuerKeys, Audience: "us"}}
+	for keys, reason := range map[string]string{
+		jwks(t, "k1"): "bad_token",
+		strings.Replace(jwks(t, "k1"), `"alg":"RS256",`, "", 1): "",
+	} {
+		v, err := signature.Compile(&hook.SourceSpec{Verify: &rule}, nil, keyFile{issuerKeys: keys})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if reason == "" {
+			passes(t, v, req)
+		} else {
+			refused(t, v, req, reason)
+		}
 	}
 }
 

@@ -1,7 +1,12 @@
 package signature_test
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
 	"errors"
+	"math/big"
 	"strings"
 	"testing"
 	"testing/fstest"
@@ -67,6 +72,10 @@ func TestWhatIsWrongIsNamed(t *testing.T) {
 		"algorithm":             {public(func(r *hook.PublicRule) { r.Algorithm = "dsa" }), "verify.public.algorithm", "ed25519"},
 		"no public key":         {public(func(*hook.PublicRule) {}), "secret", "not a public key"},
 		"private key":           {public(func(r *hook.PublicRule) { r.PublicKey = "whsk_AAAA" }), "verify.public.publicKey", "private key"},
+		"short RSA key":         {public(func(r *hook.PublicRule) { r.PublicKey = shortRSA(t) }), "verify.public.publicKey", "1024"},
+		"key of another kind":   {public(func(r *hook.PublicRule) { r.PublicKey, r.Algorithm = strings.Repeat("ab", 32), "rsa-sha256" }), "verify.public.publicKey", "kind"},
+		"curve of another kind": {public(func(r *hook.PublicRule) { r.PublicKey, r.Algorithm = curveKey(t, elliptic.P256()), "ed25519" }), "verify.public.publicKey", "kind"},
+		"other curve":           {public(func(r *hook.PublicRule) { r.PublicKey = curveKey(t, elliptic.P384()) }), "verify.public.publicKey", "P-256"},
 		"damaged PEM":           {public(func(r *hook.PublicRule) { r.PublicKey = "-----BEGIN PUBLIC KEY-----" }), "verify.public.publicKey", "damaged"},
 		"standard key":          {&hook.Verify{Standard: &hook.StandardKey{}}, "secret", "base64"},
 		"standard form":         {&hook.Verify{Standard: &hook.StandardKey{Key: "hex"}}, "verify.standard.key", "whsec or text"},
@@ -87,6 +96,21 @@ func TestWhatIsWrongIsNamed(t *testing.T) {
 			}
 		})
 	}
+}
+
+func shortRSA(t *testing.T) string {
+	t.Helper()
+	n := new(big.Int).SetBit(big.NewInt(1), 767, 1)
+	return spki(t, &rsa.PublicKey{N: n, E: 65537})
+}
+
+func curveKey(t *testing.T, curve elliptic.Curve) string {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(curve, rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return spki(t, &key.PublicKey)
 }
 
 func TestWhatASourceLacks(t *testing.T) {

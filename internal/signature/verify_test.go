@@ -369,6 +369,7 @@ func TestStandardWebhooksEd25519(t *testing.T) {
 	refused(t, v, request(body+" ", headers(value)...), "bad_signature")
 	refused(t, v, request(body, headers("v1,AAAA")...), "bad_signature")
 	refused(t, v, request(body, headers("v3,AAAA")...), "malformed_signature")
+	refused(t, v, request(body, headers(strings.Repeat("v1,AAAA ", 16)+value)...), "bad_signature") // work is bounded
 	refused(t, v, request(body, headers("")...), "missing_signature")
 	refused(t, v, request(body, "webhook-signature", value, "webhook-timestamp", unix()), "missing_signature")
 	refused(t, v, request(body, "webhook-signature", value, "webhook-id", "msg_1"), "missing_timestamp")
@@ -506,4 +507,13 @@ func TestMercadoPagoLeavesOutWhatIsMissing(t *testing.T) {
 		change(req)
 		passes(t, v, req)
 	}
+}
+
+func TestHubSpotDecodesOnlyReservedCharacters(t *testing.T) {
+	v := provider(t, "hubspot", testSecret, nil)
+	req := request("x", "X-HubSpot-Request-Timestamp", unix()+"000",
+		"X-HubSpot-Signature-v3", encodeBase64(sum(sha256.New, testSecret, "POSThttps://a.example/?q=a/b%20c%zz%4x"+unix()+"000")))
+	req.URL = "https://a.example/?q=a%2fb%20c%zz%4"
+	req.Body = []byte("x")
+	passes(t, v, req)
 }
