@@ -154,7 +154,8 @@ func (s *server) rules() flow.Rules {
 			_, err := s.compile(spec)
 			return err
 		},
-		URL: s.guard.CheckURL,
+		Destination: s.webhooks.Check,
+		URL:         s.guard.CheckURL,
 	}
 }
 

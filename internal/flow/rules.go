@@ -17,6 +17,9 @@ import (
 type Rules struct {
 	// Source compiles a source's verification, as signature.Compile does; nil: it is not checked.
 	Source func(spec *hook.SourceSpec) error
+	// Destination says whether a destination can be used as it is set up, as webhook.Factory.Check does; nil: what can
+	// be told without the server is checked.
+	Destination func(spec *hook.DestinationSpec) error
 	// URL says whether deliveries may go to an address, as egress.Guard.CheckURL does; nil: only its form is checked.
 	URL func(rawURL string) error
 }

@@ -20,6 +20,10 @@ func (c *check) destination(spec *hook.DestinationSpec) {
 		c.failf("", "the destination has no kind: write http: and its url")
 		return
 	}
+	if c.rules.Destination != nil {
+		c.failed("", c.rules.Destination(spec))
+		return
+	}
 	c.httpTarget(spec.HTTP)
 }
 
