@@ -62,6 +62,9 @@ var layers = map[string]int{
 	"internal/destination/webhook": 3,
 	"internal/store/sqlstore":      3,
 
+	"internal/store/sqlite/database": 3,
+	"internal/store/sqlite/commit":   4,
+
 	"internal/store/sqlite": 4,
 	"internal/api":          4,
 	"internal/api/body":     4,

@@ -7,6 +7,7 @@ import (
 
 	"malote.dev/malote/internal/hook"
 	"malote.dev/malote/internal/store"
+	"malote.dev/malote/internal/store/sqlite/commit"
 	"malote.dev/malote/internal/store/sqlstore"
 )
 
@@ -19,7 +20,7 @@ func (s *Store) Accept(ctx context.Context, acceptance *hook.Acceptance) (hook.R
 		targets:    sqlstore.EncodeTargets(ev.ID, ev.Targets),
 		request:    sqlstore.EncodeRequest(ev),
 	}
-	if err := s.writer.line.do(ctx, &operation{apply: acc.apply}); err != nil {
+	if err := s.writer.Do(ctx, &operation{Apply: acc.apply}); err != nil {
 		return hook.Receipt{}, err
 	}
 	return acc.receipt, nil
@@ -60,14 +61,14 @@ func (a *accepting) apply(ctx context.Context, b *batch) error {
 	if first != 0 {
 		a.receipt = hook.Receipt{Event: first, Duplicate: true}
 		source.Duplicates++
-		_, err := b.w.sql.repeatEvent.exec(ctx, int64(first))
+		_, err := b.w.sql.repeatEvent.Exec(ctx, int64(first))
 		return err
 	}
 	a.receipt = hook.Receipt{Event: ev.ID}
 	if err := b.source(ctx, ev.Project, ev.Source); err != nil {
 		return err
 	}
-	_, err = b.w.sql.insertEvent.exec(ctx, int64(ev.ID), int64(ev.Project), int64(ev.Source), ev.Type, ev.Key,
+	_, err = b.w.sql.insertEvent.Exec(ctx, int64(ev.ID), int64(ev.Project), int64(ev.Source), ev.Type, ev.Key,
 		a.targets, a.request, notNull(ev.Payload))
 	if err != nil {
 		return err
@@ -150,8 +151,8 @@ func (b *batch) insertWaiting(ctx context.Context, d waiting) error {
 	}
 	created := sqlstore.Millis(d.created)
 	b.move(d.project, d.destination, 0, state)
-	_, err := b.w.sql.insertWaiting.exec(ctx, int64(d.id), int64(d.project), int64(d.event), int64(d.connection), int64(d.destination),
-		int64(state), created, created, nullText(reason), next, nil)
+	_, err := b.w.sql.insertWaiting.Exec(ctx, int64(d.id), int64(d.project), int64(d.event), int64(d.connection), int64(d.destination),
+		int64(state), created, created, commit.NullText(reason), next, nil)
 	return err
 }
 
@@ -169,9 +170,9 @@ func (b *batch) dedupe(ctx context.Context, a *hook.Acceptance) (hook.EventID, e
 	expires := (now/window + 2) * window
 	var first hook.EventID
 	for _, bucket := range [...]int64{expires, expires - window} {
-		err := b.w.sql.findDedupe.each(ctx, func(row []driver.Value) error {
-			if seen := asInt(row[1]); now-seen < window {
-				first = hook.EventID(asInt(row[0]))
+		err := b.w.sql.findDedupe.Each(ctx, func(row []driver.Value) error {
+			if seen := commit.Int(row[1]); now-seen < window {
+				first = hook.EventID(commit.Int(row[0]))
 			}
 			return nil
 		}, bucket, a.Dedupe[:])
@@ -179,6 +180,6 @@ func (b *batch) dedupe(ctx context.Context, a *hook.Acceptance) (hook.EventID, e
 			return first, err
 		}
 	}
-	_, err := b.w.sql.insertDedupe.exec(ctx, expires, a.Dedupe[:], int64(a.Event.ID), now)
+	_, err := b.w.sql.insertDedupe.Exec(ctx, expires, a.Dedupe[:], int64(a.Event.ID), now)
 	return 0, err
 }

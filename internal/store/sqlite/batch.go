@@ -8,6 +8,7 @@ import (
 
 	"malote.dev/malote/internal/hook"
 	"malote.dev/malote/internal/store"
+	"malote.dev/malote/internal/store/sqlite/commit"
 	"malote.dev/malote/internal/store/sqlstore"
 )
 
@@ -104,7 +105,7 @@ func (b *batch) source(ctx context.Context, project hook.ProjectID, source hook.
 		b.sources = map[[2]int64]struct{}{}
 	}
 	b.sources[key] = struct{}{}
-	_, err := b.w.sql.addSource.exec(ctx, key[0], key[1])
+	_, err := b.w.sql.addSource.Exec(ctx, key[0], key[1])
 	return err
 }
 
@@ -121,7 +122,7 @@ func (b *batch) connection(ctx context.Context, l lane) error {
 		b.connections = map[[3]int64]struct{}{}
 	}
 	b.connections[key] = struct{}{}
-	_, err := b.w.sql.addConnection.exec(ctx, key[0], key[1], key[2])
+	_, err := b.w.sql.addConnection.Exec(ctx, key[0], key[1], key[2])
 	return err
 }
 
@@ -140,16 +141,16 @@ func (b *batch) startPass() {
 	b.mark = b.w.mark.pass(oldest, open)
 }
 
-// idle reports whether there is nothing to write.
-func (b *batch) idle() bool { return len(b.old) == 0 && b.mark == b.w.mark.stored }
+// Idle implements commit.Batch.
+func (b *batch) Idle() bool { return len(b.old) == 0 && b.mark == b.w.mark.stored }
 
-// flush writes what the batch gathered.
-func (b *batch) flush(ctx context.Context) error {
+// Flush implements commit.Batch.
+func (b *batch) Flush(ctx context.Context) error {
 	if err := b.writeOld(ctx); err != nil {
 		return err
 	}
 	if b.mark != b.w.mark.stored {
-		if _, err := b.w.sql.saveMark.exec(ctx, int64(b.mark)); err != nil {
+		if _, err := b.w.sql.saveMark.Exec(ctx, int64(b.mark)); err != nil {
 			return err
 		}
 	}
@@ -157,7 +158,7 @@ func (b *batch) flush(ctx context.Context) error {
 		return err
 	}
 	for source := range b.refused {
-		if _, err := b.w.sql.boundRefusals.exec(ctx, int64(source), int64(store.MaxRefusals)); err != nil {
+		if _, err := b.w.sql.boundRefusals.Exec(ctx, int64(source), int64(store.MaxRefusals)); err != nil {
 			return err
 		}
 	}
@@ -165,7 +166,7 @@ func (b *batch) flush(ctx context.Context) error {
 		if change == 0 {
 			continue
 		}
-		if _, err := b.w.sql.addBacklog.exec(ctx, int64(key.project), int64(key.destination), int64(key.state), change); err != nil {
+		if _, err := b.w.sql.addBacklog.Exec(ctx, int64(key.project), int64(key.destination), int64(key.state), change); err != nil {
 			return err
 		}
 	}
@@ -186,7 +187,7 @@ func (b *batch) writeOld(ctx context.Context) error {
 		if _, done := settled[d.id]; done {
 			continue
 		}
-		_, err := b.w.sql.insertWaiting.exec(ctx, int64(d.id), int64(d.project), int64(d.event), int64(d.connection), int64(d.destination),
+		_, err := b.w.sql.insertWaiting.Exec(ctx, int64(d.id), int64(d.project), int64(d.event), int64(d.connection), int64(d.destination),
 			int64(hook.StateSending), d.created, d.created, nil, nil, noLease)
 		if err != nil {
 			return err
@@ -206,7 +207,7 @@ func (b *batch) writeNumbers(ctx context.Context) error {
 		}
 		total := sqlstore.CloneNumbers(stored)
 		sqlstore.MergeNumbers(&total, delta)
-		_, err = b.w.sql.saveNumbers.exec(ctx, int64(key.project), int64(key.scope), key.id, key.minute, sqlstore.EncodeNumbers(&total))
+		_, err = b.w.sql.saveNumbers.Exec(ctx, int64(key.project), int64(key.scope), key.id, key.minute, sqlstore.EncodeNumbers(&total))
 		if err != nil {
 			return err
 		}
@@ -221,8 +222,8 @@ func (w *writer) storedNumbers(ctx context.Context, key numbersKey) (*hook.Numbe
 		return n, nil
 	}
 	n := &hook.Numbers{}
-	err := w.sql.readNumbers.each(ctx, func(row []driver.Value) error {
-		decoded, err := sqlstore.DecodeNumbers(asBytes(row[0]))
+	err := w.sql.readNumbers.Each(ctx, func(row []driver.Value) error {
+		decoded, err := sqlstore.DecodeNumbers(commit.Bytes(row[0]))
 		*n = decoded
 		return err
 	}, int64(key.project), int64(key.scope), key.id, key.minute)
@@ -232,8 +233,8 @@ func (w *writer) storedNumbers(ctx context.Context, key numbersKey) (*hook.Numbe
 // maxNumbers bounds how many minutes' counters the writer remembers.
 const maxNumbers = 4096
 
-// committed makes what the batch did known to the writer's memory.
-func (b *batch) committed() {
+// Committed implements commit.Batch.
+func (b *batch) Committed() {
 	w := b.w
 	w.mark.stored, w.mark.highest = b.mark, max(w.mark.highest, b.highest)
 	w.inline.change(b.opened, b.written, b.closed)

@@ -13,6 +13,7 @@ import (
 
 	"malote.dev/malote/internal/hook"
 	"malote.dev/malote/internal/seal"
+	"malote.dev/malote/internal/store/sqlite/database"
 	"malote.dev/malote/internal/store/sqlstore"
 )
 
@@ -77,7 +78,7 @@ func Check(ctx context.Context, dir string) (Report, error) {
 	if !info.IsDir() {
 		return report, hook.Errorf(hook.KindInvalid, "%s is not a folder", dir)
 	}
-	if report.InUse, err = locked(dir); err != nil {
+	if report.InUse, err = database.Locked(dir); err != nil {
 		return report, err
 	}
 	report.checkModes(dir, info)
@@ -89,7 +90,7 @@ func Check(ctx context.Context, dir string) (Report, error) {
 		report.add(Note, "", "there is no database yet: the first start of malote creates it")
 		return report, nil
 	}
-	db, err := connect(path, 1, "query_only(1)")
+	db, err := database.Connect(path, 1, "query_only(1)")
 	if err != nil {
 		return report, err
 	}
@@ -128,7 +129,7 @@ func (r *Report) checkDisk(dir string) error {
 		r.add(Warning, "free some space, or shorten the projects' retention", "only %d MiB are left on the disk", r.FreeBytes>>20)
 	}
 	var err error
-	r.SizeBytes, err = sizeOf(filepath.Join(dir, DatabaseFile))
+	r.SizeBytes, err = database.Size(filepath.Join(dir, DatabaseFile))
 	return err
 }
 
@@ -143,11 +144,11 @@ func (r *Report) checkDatabase(ctx context.Context, db *sql.DB, dir string) erro
 	if err := tx.QueryRowContext(ctx, "SELECT sqlite_version()").Scan(&r.Engine); err != nil {
 		return fmt.Errorf("ask for SQLite's version: %w", err)
 	}
-	known, err := migrations()
+	known, err := database.ReadMigrations(schema)
 	if err != nil {
 		return err
 	}
-	if r.Version, err = schemaVersion(ctx, tx); err != nil {
+	if r.Version, err = database.Version(ctx, tx); err != nil {
 		r.add(Problem, mendRestore, "the database cannot be read: %v", err)
 		return nil
 	}

@@ -75,7 +75,7 @@ func (s *Store) Refuse(ctx context.Context, refusal *hook.Refusal) error {
 		refusal.ID = hook.RefusalID(s.ids.Next(refusal.ReceivedAt))
 	}
 	data := sqlstore.EncodeRefusal(refusal)
-	return s.writer.line.do(ctx, &operation{apply: func(ctx context.Context, b *batch) error {
+	return s.writer.Do(ctx, &operation{Apply: func(ctx context.Context, b *batch) error {
 		if err := b.source(ctx, refusal.Project, refusal.Source); err != nil {
 			return err
 		}
@@ -84,7 +84,7 @@ func (s *Store) Refuse(ctx context.Context, refusal *hook.Refusal) error {
 			b.refused = map[hook.SourceID]struct{}{}
 		}
 		b.refused[refusal.Source] = struct{}{}
-		_, err := b.w.sql.insertRefusal.exec(ctx, int64(refusal.ID), int64(refusal.Project), int64(refusal.Source), data, notNull(refusal.Payload))
+		_, err := b.w.sql.insertRefusal.Exec(ctx, int64(refusal.ID), int64(refusal.Project), int64(refusal.Source), data, notNull(refusal.Payload))
 		return err
 	}})
 }
@@ -108,8 +108,8 @@ func (s *Store) Refusal(ctx context.Context, project hook.ProjectID, id hook.Ref
 // Admitted implements store.Refusals.
 func (s *Store) Admitted(ctx context.Context, id hook.RefusalID, event hook.EventID) error {
 	found := false
-	err := s.writer.line.do(ctx, &operation{apply: func(ctx context.Context, b *batch) error {
-		changed, err := b.w.sql.admit.exec(ctx, int64(event), int64(id))
+	err := s.writer.Do(ctx, &operation{Apply: func(ctx context.Context, b *batch) error {
+		changed, err := b.w.sql.admit.Exec(ctx, int64(event), int64(id))
 		found = changed > 0
 		return err
 	}})

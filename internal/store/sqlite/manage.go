@@ -8,6 +8,7 @@ import (
 
 	"malote.dev/malote/internal/hook"
 	"malote.dev/malote/internal/store"
+	"malote.dev/malote/internal/store/sqlite/commit"
 	"malote.dev/malote/internal/store/sqlstore"
 )
 
@@ -123,10 +124,10 @@ func (s *Store) sweepLane(
 	return s.steps(ctx, func(ctx context.Context, b *batch) (int, bool, error) {
 		var ids []hook.DeliveryID
 		last, seen := after, 0
-		err := b.w.sql.findByState.each(ctx, func(row []driver.Value) error {
+		err := b.w.sql.findByState.Each(ctx, func(row []driver.Value) error {
 			seen++
-			last = hook.DeliveryID(asInt(row[0]))
-			if hook.DestinationID(asInt(row[1])) == l.destination {
+			last = hook.DeliveryID(commit.Int(row[0]))
+			if hook.DestinationID(commit.Int(row[1])) == l.destination {
 				ids = append(ids, last)
 			}
 			return nil

@@ -7,6 +7,7 @@ import (
 
 	"malote.dev/malote/internal/hook"
 	"malote.dev/malote/internal/store"
+	"malote.dev/malote/internal/store/sqlite/commit"
 	"malote.dev/malote/internal/store/sqlstore"
 )
 
@@ -73,10 +74,10 @@ func (s *Store) pruneSource(ctx context.Context, o sqlstore.Origin, below int64,
 	after := int64(0)
 	_, err := s.steps(ctx, func(ctx context.Context, b *batch) (int, bool, error) {
 		var old []oldEvent
-		err := b.w.sql.oldEvents.each(ctx, func(row []driver.Value) error {
-			ev := oldEvent{id: hook.EventID(asInt(row[0]))}
+		err := b.w.sql.oldEvents.Each(ctx, func(row []driver.Value) error {
+			ev := oldEvent{id: hook.EventID(commit.Int(row[0]))}
 			var err error
-			ev.targets, err = sqlstore.DecodeTargets(ev.id, asBytes(row[1]))
+			ev.targets, err = sqlstore.DecodeTargets(ev.id, commit.Bytes(row[1]))
 			old = append(old, ev)
 			return err
 		}, int64(o.Source), after, below, int64(pruneStep))
@@ -129,29 +130,29 @@ func (b *batch) removeEvent(ctx context.Context, ev *oldEvent, removed *store.Pr
 		more := int64(0)
 		if row.attempts > 1 {
 			var err error
-			if more, err = b.w.sql.deleteAttempts.exec(ctx, int64(row.id)); err != nil {
+			if more, err = b.w.sql.deleteAttempts.Exec(ctx, int64(row.id)); err != nil {
 				return err
 			}
 		}
-		if _, err := b.w.sql.deleteDelivery.exec(ctx, int64(row.id)); err != nil {
+		if _, err := b.w.sql.deleteDelivery.Exec(ctx, int64(row.id)); err != nil {
 			return err
 		}
 		removed.Deliveries++
 		removed.Attempts += more + min(row.attempts, 1)
 	}
-	if _, err := b.w.sql.deleteRepeat.exec(ctx, int64(ev.id)); err != nil {
+	if _, err := b.w.sql.deleteRepeat.Exec(ctx, int64(ev.id)); err != nil {
 		return err
 	}
 	removed.Events++
-	_, err := b.w.sql.deleteEvent.exec(ctx, int64(ev.id))
+	_, err := b.w.sql.deleteEvent.Exec(ctx, int64(ev.id))
 	return err
 }
 
 // repeat runs a statement that removes at most stepSize rows until it finds fewer, and
 // adds up what it removed.
-func (s *Store) repeat(ctx context.Context, query *statement, total *int64, args ...driver.Value) error {
+func (s *Store) repeat(ctx context.Context, query *commit.Statement, total *int64, args ...driver.Value) error {
 	_, err := s.steps(ctx, func(ctx context.Context, b *batch) (int, bool, error) {
-		n, err := query.exec(ctx, append(args[:len(args):len(args)], int64(stepSize))...)
+		n, err := query.Exec(ctx, append(args[:len(args):len(args)], int64(stepSize))...)
 		b.onCommit = append(b.onCommit, func() { *total += n })
 		return int(n), n == stepSize, err
 	})
@@ -199,7 +200,7 @@ func (s *Store) forgetEmpty(ctx context.Context) error {
 	if err != nil || len(origins)+len(lanes) == 0 {
 		return err
 	}
-	return s.writer.line.do(ctx, &operation{apply: func(ctx context.Context, b *batch) error {
+	return s.writer.Do(ctx, &operation{Apply: func(ctx context.Context, b *batch) error {
 		for _, o := range origins {
 			if err := b.forgetSource(ctx, [2]int64{int64(o.Project), int64(o.Source)}); err != nil {
 				return err
@@ -215,7 +216,7 @@ func (s *Store) forgetEmpty(ctx context.Context) error {
 }
 
 func (b *batch) forgetSource(ctx context.Context, key [2]int64) error {
-	changed, err := b.w.sql.forgetSource.exec(ctx, key[0], key[1])
+	changed, err := b.w.sql.forgetSource.Exec(ctx, key[0], key[1])
 	if changed > 0 {
 		delete(b.sources, key)
 		b.onCommit = append(b.onCommit, func() { delete(b.w.known.sources, key) })
@@ -226,7 +227,7 @@ func (b *batch) forgetSource(ctx context.Context, key [2]int64) error {
 // forgetConnection leaves the connection among the deleted ones: a delivery that is
 // still in memory notes its lane again when it is settled.
 func (b *batch) forgetConnection(ctx context.Context, key [3]int64) error {
-	changed, err := b.w.sql.forgetConnection.exec(ctx, key[0], key[1], key[2])
+	changed, err := b.w.sql.forgetConnection.Exec(ctx, key[0], key[1], key[2])
 	if changed > 0 {
 		delete(b.connections, key)
 		b.onCommit = append(b.onCommit, func() { delete(b.w.known.connections, key) })

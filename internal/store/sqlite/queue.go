@@ -8,6 +8,7 @@ import (
 
 	"malote.dev/malote/internal/hook"
 	"malote.dev/malote/internal/store"
+	"malote.dev/malote/internal/store/sqlite/commit"
 	"malote.dev/malote/internal/store/sqlstore"
 )
 
@@ -18,12 +19,12 @@ const stepSize = 256
 // Claim implements store.Queue.
 func (s *Store) Claim(ctx context.Context, claim store.Claim) ([]*hook.Job, error) {
 	var jobs []*hook.Job
-	op := &operation{apply: func(ctx context.Context, b *batch) error {
+	op := &operation{Apply: func(ctx context.Context, b *batch) error {
 		var err error
 		jobs, err = b.claim(ctx, &claim)
 		return err
 	}}
-	if err := s.writer.line.do(ctx, op); err != nil || len(jobs) == 0 {
+	if err := s.writer.Do(ctx, op); err != nil || len(jobs) == 0 {
 		return nil, err
 	}
 	// The claim is made, so its events are read even when ctx ends now: the caller
@@ -40,14 +41,14 @@ func (s *Store) Claim(ctx context.Context, claim store.Claim) ([]*hook.Job, erro
 func (b *batch) claim(ctx context.Context, claim *store.Claim) ([]*hook.Job, error) {
 	var jobs []*hook.Job
 	now := sqlstore.Millis(claim.Now)
-	err := b.w.sql.findDue.each(ctx, func(row []driver.Value) error {
+	err := b.w.sql.findDue.Each(ctx, func(row []driver.Value) error {
 		jobs = append(jobs, &hook.Job{
 			Delivery: hook.Delivery{
-				ID: hook.DeliveryID(asInt(row[0])), Project: hook.ProjectID(asInt(row[1])), Event: hook.EventID(asInt(row[2])),
-				Connection: hook.ConnectionID(asInt(row[3])), Destination: claim.Destination, State: hook.StateSending,
-				Attempts: int(asInt(row[4])), CreatedAt: sqlstore.Time(asInt(row[5])), UpdatedAt: sqlstore.Time(now), Reason: asText(row[7]),
+				ID: hook.DeliveryID(commit.Int(row[0])), Project: hook.ProjectID(commit.Int(row[1])), Event: hook.EventID(commit.Int(row[2])),
+				Connection: hook.ConnectionID(commit.Int(row[3])), Destination: claim.Destination, State: hook.StateSending,
+				Attempts: int(commit.Int(row[4])), CreatedAt: sqlstore.Time(commit.Int(row[5])), UpdatedAt: sqlstore.Time(now), Reason: commit.Text(row[7]),
 			},
-			Manual: asInt(row[6]) != 0,
+			Manual: commit.Int(row[6]) != 0,
 		})
 		return nil
 	}, int64(claim.Destination), now, int64(min(max(claim.Limit, 0), stepSize)))
@@ -64,7 +65,7 @@ func (b *batch) claim(ctx context.Context, claim *store.Claim) ([]*hook.Job, err
 			continue
 		}
 		b.move(d.Project, d.Destination, hook.StatePending, hook.StateSending)
-		if _, err := b.w.sql.lease.exec(ctx, claim.Owner, sqlstore.Millis(claim.Until), now, int64(d.ID)); err != nil {
+		if _, err := b.w.sql.lease.Exec(ctx, claim.Owner, sqlstore.Millis(claim.Until), now, int64(d.ID)); err != nil {
 			return nil, err
 		}
 		kept = append(kept, job)
@@ -94,9 +95,9 @@ func (s *Store) Renew(ctx context.Context, owner string, deliveries []hook.Deliv
 	if len(deliveries) == 0 {
 		return nil
 	}
-	return s.writer.line.do(ctx, &operation{apply: func(ctx context.Context, b *batch) error {
+	return s.writer.Do(ctx, &operation{Apply: func(ctx context.Context, b *batch) error {
 		for _, id := range deliveries {
-			if _, err := b.w.sql.renew.exec(ctx, sqlstore.Millis(until), int64(id), owner); err != nil {
+			if _, err := b.w.sql.renew.Exec(ctx, sqlstore.Millis(until), int64(id), owner); err != nil {
 				return err
 			}
 		}
@@ -114,7 +115,7 @@ func (s *Store) steps(ctx context.Context, step func(ctx context.Context, b *bat
 	for {
 		var did int
 		var more bool
-		err := s.writer.line.do(ctx, &operation{apply: func(ctx context.Context, b *batch) (err error) {
+		err := s.writer.Do(ctx, &operation{Apply: func(ctx context.Context, b *batch) (err error) {
 			did, more, err = step(ctx, b)
 			return err
 		}})
@@ -179,10 +180,10 @@ func (b *batch) reclaimExpired(ctx context.Context, now time.Time) (int, error) 
 }
 
 // ids runs a query whose first column is a delivery's id.
-func (b *batch) ids(ctx context.Context, query *statement, args ...driver.Value) ([]hook.DeliveryID, error) {
+func (b *batch) ids(ctx context.Context, query *commit.Statement, args ...driver.Value) ([]hook.DeliveryID, error) {
 	var ids []hook.DeliveryID
-	err := query.each(ctx, func(row []driver.Value) error {
-		ids = append(ids, hook.DeliveryID(asInt(row[0])))
+	err := query.Each(ctx, func(row []driver.Value) error {
+		ids = append(ids, hook.DeliveryID(commit.Int(row[0])))
 		return nil
 	}, args...)
 	return ids, err
@@ -206,20 +207,20 @@ func (b *batch) makeDue(ctx context.Context, row *deliveryRow, now time.Time, ma
 // how many they are and the last event that it looked at, 0 when there was none.
 func (b *batch) reclaimFrom(ctx context.Context, from hook.EventID, now time.Time) (found int, last hook.EventID, err error) {
 	var lost []waiting
-	err = b.w.sql.eventsFrom.each(ctx, func(row []driver.Value) error {
-		last = hook.EventID(asInt(row[0]))
-		targets, err := sqlstore.DecodeTargets(last, asBytes(row[2]))
+	err = b.w.sql.eventsFrom.Each(ctx, func(row []driver.Value) error {
+		last = hook.EventID(commit.Int(row[0]))
+		targets, err := sqlstore.DecodeTargets(last, commit.Bytes(row[2]))
 		if err != nil || len(targets) == 0 {
 			return err
 		}
 		var ev hook.Event
-		if err := sqlstore.DecodeRequest(asBytes(row[3]), &ev); err != nil {
+		if err := sqlstore.DecodeRequest(commit.Bytes(row[3]), &ev); err != nil {
 			return err
 		}
 		for i := range targets {
 			t := &targets[i]
 			lost = append(lost, waiting{
-				id: t.Delivery, project: hook.ProjectID(asInt(row[1])), event: last, connection: t.Connection, destination: t.Destination,
+				id: t.Delivery, project: hook.ProjectID(commit.Int(row[1])), event: last, connection: t.Connection, destination: t.Destination,
 				created: ev.ReceivedAt, due: now,
 			})
 		}

@@ -8,6 +8,7 @@ import (
 
 	"malote.dev/malote/internal/hook"
 	"malote.dev/malote/internal/store"
+	"malote.dev/malote/internal/store/sqlite/commit"
 	"malote.dev/malote/internal/store/sqlstore"
 )
 
@@ -20,7 +21,7 @@ func (s *Store) Settle(settlement hook.Settlement, done func(error)) {
 	if done == nil {
 		done = func(error) {}
 	}
-	if err := s.writer.line.add(&operation{apply: set.apply, keep: true, after: done}); err != nil {
+	if err := s.writer.Add(&operation{Apply: set.apply, Keep: true, After: done}); err != nil {
 		done(err)
 	}
 }
@@ -82,8 +83,8 @@ func (s *settling) insert(ctx context.Context, b *batch, d *inlineDelivery) erro
 	}
 	b.ended(l, r.state, r.at)
 	b.move(d.project, d.destination, 0, r.state)
-	_, err := b.w.sql.insertSettled.exec(ctx, int64(s.Job.Delivery.ID), int64(d.project), int64(d.event), int64(d.connection), int64(d.destination),
-		int64(r.state), attempts, d.created, sqlstore.Millis(r.at), nullText(r.reason), r.next, first)
+	_, err := b.w.sql.insertSettled.Exec(ctx, int64(s.Job.Delivery.ID), int64(d.project), int64(d.event), int64(d.connection), int64(d.destination),
+		int64(r.state), attempts, d.created, sqlstore.Millis(r.at), commit.NullText(r.reason), r.next, first)
 	return err
 }
 
@@ -98,7 +99,7 @@ func (s *settling) update(ctx context.Context, b *batch, row *deliveryRow) error
 		}
 	}
 	if !applies(row.state, r.state) { // It was settled already, or taken back by a person: the attempt is only noted.
-		_, err := b.w.sql.noteAttempts.exec(ctx, row.attempts, sqlstore.Millis(r.at), int64(row.id))
+		_, err := b.w.sql.noteAttempts.Exec(ctx, row.attempts, sqlstore.Millis(r.at), int64(row.id))
 		return err
 	}
 	var manual driver.Value
@@ -208,11 +209,11 @@ type deliveryRow struct {
 // delivery reads a delivery's row; nil when it has none.
 func (b *batch) delivery(ctx context.Context, id hook.DeliveryID) (*deliveryRow, error) {
 	var found *deliveryRow
-	err := b.w.sql.readDelivery.each(ctx, func(row []driver.Value) error {
+	err := b.w.sql.readDelivery.Each(ctx, func(row []driver.Value) error {
 		found = &deliveryRow{
-			lane: lane{hook.ProjectID(asInt(row[0])), hook.ConnectionID(asInt(row[1])), hook.DestinationID(asInt(row[2]))},
-			id:   id, state: hook.State(asInt(row[3])), attempts: asInt(row[4]), manual: asInt(row[5]) != 0,
-			next: asInt(row[6]), event: hook.EventID(asInt(row[7])),
+			lane: lane{hook.ProjectID(commit.Int(row[0])), hook.ConnectionID(commit.Int(row[1])), hook.DestinationID(commit.Int(row[2]))},
+			id:   id, state: hook.State(commit.Int(row[3])), attempts: commit.Int(row[4]), manual: commit.Int(row[5]) != 0,
+			next: commit.Int(row[6]), event: hook.EventID(commit.Int(row[7])),
 		}
 		return nil
 	}, int64(id))
@@ -223,9 +224,9 @@ func (b *batch) delivery(ctx context.Context, id hook.DeliveryID) (*deliveryRow,
 func (b *batch) addAttempt(ctx context.Context, row *deliveryRow, data []byte) error {
 	var err error
 	if row.attempts == 1 {
-		_, err = b.w.sql.updateFirst.exec(ctx, data, int64(row.id))
+		_, err = b.w.sql.updateFirst.Exec(ctx, data, int64(row.id))
 	} else {
-		_, err = b.w.sql.insertAttempt.exec(ctx, int64(row.id), row.attempts, data)
+		_, err = b.w.sql.insertAttempt.Exec(ctx, int64(row.id), row.attempts, data)
 	}
 	return err
 }
@@ -242,6 +243,7 @@ type change struct {
 // setState brings a row to another state and ends its lease.
 func (b *batch) setState(ctx context.Context, row *deliveryRow, to change) error {
 	b.move(row.project, row.destination, row.state, to.state)
-	_, err := b.w.sql.updateDelivery.exec(ctx, int64(to.state), row.attempts, sqlstore.Millis(to.at), nullText(to.reason), to.next, to.manual, int64(row.id))
+	_, err := b.w.sql.updateDelivery.Exec(ctx, int64(to.state), row.attempts, sqlstore.Millis(to.at),
+		commit.NullText(to.reason), to.next, to.manual, int64(row.id))
 	return err
 }

@@ -4,46 +4,41 @@ import (
 	"context"
 	"database/sql/driver"
 	"errors"
-	"fmt"
+
+	"malote.dev/malote/internal/store/sqlite/commit"
 )
 
 // statements are all that the writer runs, prepared once. A test asks SQLite for the
 // plan of each.
 type statements struct {
-	begin, commit, rollback *statement
+	addSource, addConnection *commit.Statement
 
-	addSource, addConnection *statement
+	insertEvent, repeatEvent           *commit.Statement
+	findDedupe, insertDedupe           *commit.Statement
+	insertSettled, insertWaiting       *commit.Statement
+	readDelivery, readState            *commit.Statement
+	updateDelivery, updateFirst        *commit.Statement
+	noteAttempts                       *commit.Statement
+	insertAttempt                      *commit.Statement
+	findDue, lease, renew, findExpired *commit.Statement
+	eventsFrom                         *commit.Statement
+	findByState, findPendingTo         *commit.Statement
 
-	insertEvent, repeatEvent           *statement
-	findDedupe, insertDedupe           *statement
-	insertSettled, insertWaiting       *statement
-	readDelivery, readState            *statement
-	updateDelivery, updateFirst        *statement
-	noteAttempts                       *statement
-	insertAttempt                      *statement
-	findDue, lease, renew, findExpired *statement
-	eventsFrom                         *statement
-	findByState, findPendingTo         *statement
+	saveMark, saveNumbers, readNumbers, addBacklog *commit.Statement
 
-	saveMark, saveNumbers, readNumbers, addBacklog *statement
+	insertRefusal, boundRefusals, admit *commit.Statement
+	touchToken                          *commit.Statement
 
-	insertRefusal, boundRefusals, admit *statement
-	touchToken                          *statement
-
-	oldEvents, deleteEvent, deleteRepeat, deleteDelivery, deleteAttempts *statement
-	oldDedupe, oldRefusals, oldNumbers                                   *statement
-	forgetSource, forgetConnection                                       *statement
-	fillProbe, emptyProbe                                                *statement
+	oldEvents, deleteEvent, deleteRepeat, deleteDelivery, deleteAttempts *commit.Statement
+	oldDedupe, oldRefusals, oldNumbers                                   *commit.Statement
+	forgetSource, forgetConnection                                       *commit.Statement
+	fillProbe, emptyProbe                                                *commit.Statement
 }
 
 // texts names each statement's text. Literals such as "state = 1" are part of them
 // because a partial index is only used for the very condition that it is made with.
-func (s *statements) texts() map[**statement]string {
-	return map[**statement]string{
-		&s.begin:    "BEGIN IMMEDIATE",
-		&s.commit:   "COMMIT",
-		&s.rollback: "ROLLBACK",
-
+func (s *statements) texts() map[**commit.Statement]string {
+	return map[**commit.Statement]string{
 		&s.addSource:     "INSERT INTO log_source (project, source) VALUES (?, ?) ON CONFLICT DO NOTHING",
 		&s.addConnection: "INSERT INTO log_connection (project, connection, destination) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
 
@@ -109,17 +104,9 @@ func prepareAll(ctx context.Context, conn driver.Conn) (*statements, error) {
 	all := &statements{}
 	var errs []error
 	for into, text := range all.texts() {
-		s, err := prepare(ctx, conn, text)
+		s, err := commit.Prepare(ctx, conn, text)
 		*into = s
 		errs = append(errs, err)
-		if s == nil {
-			continue
-		}
-		_, execs := s.stmt.(driver.StmtExecContext)
-		_, queries := s.stmt.(driver.StmtQueryContext)
-		if !execs || !queries {
-			errs = append(errs, fmt.Errorf("the SQLite driver takes no context for %q", text))
-		}
 	}
 	return all, errors.Join(errs...)
 }
@@ -129,7 +116,7 @@ func (s *statements) close() error {
 	var errs []error
 	for into := range s.texts() {
 		if *into != nil {
-			errs = append(errs, (*into).stmt.Close())
+			errs = append(errs, (*into).Close())
 		}
 	}
 	return errors.Join(errs...)

@@ -12,6 +12,7 @@ import (
 	"malote.dev/malote/internal/hook"
 	"malote.dev/malote/internal/page"
 	"malote.dev/malote/internal/store"
+	"malote.dev/malote/internal/store/sqlite/database"
 	"malote.dev/malote/internal/store/sqlstore"
 )
 
@@ -27,57 +28,43 @@ type Store struct {
 	conn    *sql.Conn // of writeDB: the writer's
 	walDB   *sql.DB
 	reader  *sqlstore.Reader
+	wal     *database.Checkpointer
 	touched touches
 	writer  *writer
 
+	running sync.WaitGroup
 	closing sync.Once
-	done    chan struct{} // closed when the goroutines have ended
-	err     error         // of Close
+	closed  error // what Close returned
 }
 
-// start begins the writer, and what runs its callbacks so that these can neither
-// delay nor block it.
+// start starts what runs beside the callers.
 func (s *Store) start(ctx context.Context) {
-	var running sync.WaitGroup
-	running.Go(func() {
-		defer close(s.writer.calls)
-		s.writer.run(ctx)
-	})
-	running.Go(func() {
-		for call := range s.writer.calls {
-			call()
-		}
-	})
-	running.Go(func() { s.writer.wal.run(ctx) })
-	go func() {
-		running.Wait()
-		close(s.done)
-	}()
+	s.writer.Start(ctx)
+	s.running.Go(func() { s.wal.Run(ctx) })
 }
 
 // Close implements store.Upkeep. It takes no more work, finishes what it has and
 // writes the whole log into the database file.
 func (s *Store) Close() error {
-	s.closing.Do(func() {
-		s.writer.line.close()
-		s.writer.wal.stop()
-		<-s.done
-		s.err = s.release()
-	})
-	return s.err
+	s.closing.Do(func() { s.closed = s.release() })
+	return s.closed
 }
 
-// release closes what is open, in the order that SQLite wants.
+// release ends what runs and closes what is open, in the order that SQLite wants.
 func (s *Store) release() error {
 	var errs []error
+	if s.writer != nil {
+		errs = append(errs, s.writer.close())
+	}
+	if s.wal != nil {
+		s.wal.Stop()
+	}
+	s.running.Wait()
 	if s.reader != nil {
 		errs = append(errs, s.reader.Close())
 	}
 	if s.walDB != nil {
 		errs = append(errs, s.walDB.Close())
-	}
-	if s.writer != nil && s.writer.sql != nil {
-		errs = append(errs, s.writer.sql.close())
 	}
 	if s.conn != nil {
 		errs = append(errs, s.conn.Close())
@@ -118,7 +105,7 @@ func ignoreDone(err error) error {
 
 // changeCatalogue has the writer run do between two batches.
 func (s *Store) changeCatalogue(ctx context.Context, do func(ctx context.Context, q sqlstore.Queryer) error) error {
-	return s.writer.line.do(ctx, &operation{task: func(ctx context.Context, conn *sql.Conn) error {
+	return s.writer.Do(ctx, &operation{Task: func(ctx context.Context, conn *sql.Conn) error {
 		return s.change(ctx, conn, func(q sqlstore.Queryer) error { return do(ctx, q) })
 	}})
 }
@@ -189,7 +176,7 @@ func (t *table[T]) Update(ctx context.Context, item *T) error {
 // Delete implements store.Table.
 func (t *table[T]) Delete(ctx context.Context, project hook.ProjectID, ref string) error {
 	var finish func(context.Context) error
-	err := t.store.writer.line.do(ctx, &operation{task: func(ctx context.Context, conn *sql.Conn) error {
+	err := t.store.writer.Do(ctx, &operation{Task: func(ctx context.Context, conn *sql.Conn) error {
 		var id int64
 		err := t.store.change(ctx, conn, func(q sqlstore.Queryer) error {
 			var err error
@@ -243,7 +230,7 @@ func (s *Store) Catalogue(ctx context.Context) (hook.Catalogue, error) {
 func (s *Store) Apply(ctx context.Context, project hook.ProjectID, changes []hook.Change) error {
 	copies := copyChanges(changes)
 	var finish []func(context.Context) error
-	err := s.writer.line.do(ctx, &operation{task: func(ctx context.Context, conn *sql.Conn) error {
+	err := s.writer.Do(ctx, &operation{Task: func(ctx context.Context, conn *sql.Conn) error {
 		err := s.change(ctx, conn, func(q sqlstore.Queryer) error {
 			return s.catalogue.Apply(ctx, q, project, copies, s.stamp())
 		})

@@ -26,7 +26,7 @@ func (s *Store) CreateToken(ctx context.Context, token *hook.Token) error {
 
 // inTransaction has the writer run do between two batches.
 func (s *Store) inTransaction(ctx context.Context, do func(ctx context.Context, q sqlstore.Queryer) error) error {
-	return s.writer.line.do(ctx, &operation{task: func(ctx context.Context, conn *sql.Conn) error {
+	return s.writer.Do(ctx, &operation{Task: func(ctx context.Context, conn *sql.Conn) error {
 		tx, err := conn.BeginTx(ctx, nil)
 		if err != nil {
 			return err
@@ -87,13 +87,13 @@ func (s *Store) TouchToken(id hook.TokenID, now time.Time) {
 	}
 	at := sqlstore.Millis(minute)
 	op := &operation{
-		apply: func(ctx context.Context, b *batch) error {
-			_, err := b.w.sql.touchToken.exec(ctx, at, int64(id), at)
+		Apply: func(ctx context.Context, b *batch) error {
+			_, err := b.w.sql.touchToken.Exec(ctx, at, int64(id), at)
 			return err
 		},
-		after: func(error) {}, // A use that is not noted is noted with the next one.
+		After: func(error) {}, // A use that is not noted is noted with the next one.
 	}
-	if err := s.writer.line.add(op); err != nil {
+	if err := s.writer.Add(op); err != nil {
 		return
 	}
 }

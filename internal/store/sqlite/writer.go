@@ -3,51 +3,31 @@ package sqlite
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
-	"log/slog"
-	"sync/atomic"
+	"fmt"
 	"time"
 
-	msqlite "modernc.org/sqlite"
-	sqlite3 "modernc.org/sqlite/lib"
-
 	"malote.dev/malote/internal/hook"
-	"malote.dev/malote/internal/store"
+	"malote.dev/malote/internal/store/sqlite/commit"
+	"malote.dev/malote/internal/store/sqlstore"
 )
 
-const (
-	// passEvery is how often the writer moves the mark and gives rows to inline
-	// deliveries that take long.
-	passEvery = 250 * time.Millisecond
-	// retryEvery is how often kept settlements are tried again while the disk takes
-	// nothing.
-	retryEvery = 500 * time.Millisecond
-)
+// operation is one piece of work for the writer.
+type operation = commit.Operation[*batch]
 
-// writer is the only goroutine that changes the database. All its fields but the
-// counters are its own.
+// writer is the only goroutine that changes the database, and what it knows. Its
+// fields are its own, but for inline.
 type writer struct {
+	*commit.Writer[*batch]
+
 	conn    *sql.Conn
 	sql     *statements
-	line    *line
-	log     *slog.Logger
 	now     func() time.Time
-	wal     *checkpointer
 	inline  *inlineSet
 	known   known
 	numbers map[numbersKey]*hook.Numbers // stored values of the minutes in use
 	mark    mark
-	retry   []*operation // settlements that the disk did not take
-	calls   chan func()  // callbacks of settlements, run by their own goroutine
-	passed  time.Time    // when the last pass was
-
-	failing atomic.Pointer[error] // why the last commit failed; nil after one that did not
-	stats   counters
-}
-
-// counters describe the writer's work since the start.
-type counters struct {
-	commits, operations, nanos, lastCommit atomic.Int64
 }
 
 // known is what the writer knows of the catalogue and the log's parts.
@@ -57,213 +37,85 @@ type known struct {
 	deleted     map[hook.ConnectionID]struct{}
 }
 
-// run works until the line is closed and empty.
-func (w *writer) run(ctx context.Context) {
-	timer := time.NewTimer(passEvery)
-	defer timer.Stop()
-	var ops []*operation
-	for {
-		ops = w.line.take(append(ops[:0], w.retry...))
-		w.retry = nil
-		if len(ops) > 0 {
-			w.process(ctx, ops)
-			clear(ops)
-		} else if w.line.isClosed() {
-			return
-		}
-		if len(ops) > 0 && len(w.retry) == 0 {
-			continue
-		}
-		if w.line.isClosed() {
-			w.giveUp()
-			continue
-		}
-		w.wait(ctx, timer)
-	}
-}
-
-// wait returns when something may have come, or when it is time for a pass.
-func (w *writer) wait(ctx context.Context, timer *time.Timer) {
-	var tick <-chan time.Time
-	switch {
-	case len(w.retry) > 0:
-		timer.Reset(retryEvery)
-		tick = timer.C
-	case w.mark.behind() || w.inline.unwritten():
-		timer.Reset(passEvery)
-		tick = timer.C
-	}
-	select {
-	case <-w.line.wake:
-	case <-tick:
-		if len(w.retry) == 0 {
-			w.commit(ctx, nil)
-		}
-	}
-}
-
-// giveUp answers the settlements that a closing store could not write. Reclaim makes
-// their deliveries due again at the next start.
-func (w *writer) giveUp() {
-	failed := w.retry
-	w.retry = nil
-	for _, op := range failed {
-		w.finish(op, *w.failing.Load())
-	}
-}
-
-// process does the operations in their order, those in a row without a task together.
-func (w *writer) process(ctx context.Context, ops []*operation) {
-	begin := 0
-	for i, op := range ops {
-		if op.task == nil {
-			continue
-		}
-		if i > begin {
-			w.commit(ctx, ops[begin:i])
-		}
-		begin = i + 1
-		err := op.task(ctx, w.conn)
-		if code, isSQLite := codeOf(err); isSQLite && storageFailed(code) {
-			err = full(err)
-		}
-		w.finish(op, err)
-	}
-	if begin < len(ops) {
-		w.commit(ctx, ops[begin:])
-	}
-	w.wal.wrote(ctx, w.conn)
-}
-
-// commit does the operations in one transaction. When the storage fails, those that
-// may wait are kept and the others fail. When one operation is at fault, each is done
-// again by itself, so that it fails alone.
-func (w *writer) commit(ctx context.Context, ops []*operation) {
-	started := time.Now()
-	b, err := w.attempt(ctx, ops)
-	if err == nil {
-		b.committed()
-		w.count(len(ops), started)
-		for _, op := range ops {
-			w.finish(op, nil)
-		}
-		return
-	}
-	code, isSQLite := codeOf(err)
-	switch {
-	case isSQLite && storageFailed(code):
-		w.fail(err, ops)
-	case len(ops) > 1:
-		for i := range ops {
-			w.commit(ctx, ops[i:i+1])
-		}
-	case len(ops) == 1:
-		w.log.ErrorContext(ctx, "an operation cannot be stored", "error", err)
-		w.finish(ops[0], err)
-	default:
-		w.log.ErrorContext(ctx, "the store's own upkeep fails", "error", err)
-	}
-}
-
-// attempt runs the operations and the batch's own writes in one transaction.
-func (w *writer) attempt(ctx context.Context, ops []*operation) (*batch, error) {
+// beginBatch returns a new batch.
+func (w *writer) beginBatch(pass bool) *batch {
 	b := newBatch(w)
-	if now := time.Now(); now.Sub(w.passed) >= passEvery {
-		w.passed = now
+	if pass {
 		b.startPass()
 	}
-	if len(ops) == 0 && b.idle() {
-		return b, nil
-	}
-	if _, err := w.sql.begin.exec(ctx); err != nil {
-		return b, err
-	}
-	for _, op := range ops {
-		if err := op.apply(ctx, b); err != nil {
-			return b, w.undo(ctx, err)
-		}
-	}
-	if err := b.flush(ctx); err != nil {
-		return b, w.undo(ctx, err)
-	}
-	if _, err := w.sql.commit.exec(ctx); err != nil {
-		return b, w.undo(ctx, err)
-	}
-	return b, nil
+	return b
 }
 
-// undo rolls back after err. SQLite has done so itself after some errors, and then
-// complains that there is nothing to roll back.
-func (w *writer) undo(ctx context.Context, err error) error {
-	if _, rollbackErr := w.sql.rollback.exec(ctx); rollbackErr != nil {
-		w.log.DebugContext(ctx, "nothing was left to roll back", "error", rollbackErr)
+// close ends the writer and its statements.
+func (w *writer) close() error {
+	var errs []error
+	if w.Writer != nil {
+		errs = append(errs, w.Close())
+	}
+	if w.sql != nil {
+		errs = append(errs, w.sql.close())
+	}
+	return errors.Join(errs...)
+}
+
+// newWriter prepares the writer on the store's own connection. What it returns is to be
+// closed also when it fails.
+func newWriter(ctx context.Context, s *Store, options *Options) (*writer, error) {
+	w := &writer{conn: s.conn, now: options.Now, inline: newInlineSet(), numbers: map[numbersKey]*hook.Numbers{}}
+	err := commit.Raw(s.conn, func(conn driver.Conn) error {
+		var err error
+		w.sql, err = prepareAll(ctx, conn)
+		return err
+	})
+	if err != nil {
+		return w, err
+	}
+	w.Writer, err = commit.New(ctx, commit.Options[*batch]{
+		Conn: s.conn, Logger: options.Logger, Begin: w.beginBatch,
+		Unrest:  func() bool { return w.mark.behind() || w.inline.unwritten() },
+		Between: func(ctx context.Context) { s.wal.Wrote(ctx, s.conn) },
+	})
+	if err != nil {
+		return w, err
+	}
+	if err := w.learn(ctx); err != nil {
+		return w, err
+	}
+	highest := int64(0)
+	for _, table := range []string{"event", "delivery", "refusal", "source", "destination", "connection", "project", "token"} {
+		var id sql.NullInt64
+		if err := s.conn.QueryRowContext(ctx, "SELECT max(id) FROM "+table).Scan(&id); err != nil {
+			return w, fmt.Errorf("look for the newest id: %w", err)
+		}
+		highest = max(highest, id.Int64)
+	}
+	options.IDs.Passed(highest)
+	if err := s.conn.QueryRowContext(ctx, "SELECT value FROM meta WHERE key = 'mark'").Scan((*int64)(&w.mark.stored)); err != nil {
+		return w, fmt.Errorf("read the mark: %w", err)
+	}
+	return w, nil
+}
+
+// learn reads which parts the log has and which connections are gone.
+func (w *writer) learn(ctx context.Context) error {
+	w.known = known{sources: map[[2]int64]struct{}{}, connections: map[[3]int64]struct{}{}, deleted: map[hook.ConnectionID]struct{}{}}
+	origins, err := sqlstore.Origins(ctx, w.conn, 0)
+	if err != nil {
+		return err
+	}
+	for _, o := range origins {
+		w.known.sources[[2]int64{int64(o.Project), int64(o.Source)}] = struct{}{}
+	}
+	lanes, err := sqlstore.AllLanes(ctx, w.conn)
+	if err != nil {
+		return err
+	}
+	for _, l := range lanes {
+		w.known.connections[[3]int64{int64(l.Project), int64(l.Connection), int64(l.Destination)}] = struct{}{}
+	}
+	gone, err := sqlstore.DeletedLanes(ctx, w.conn)
+	for _, l := range gone {
+		w.known.deleted[l.Connection] = struct{}{}
 	}
 	return err
-}
-
-func (w *writer) count(ops int, started time.Time) {
-	if before := w.failing.Swap(nil); before != nil {
-		w.log.Info("the storage takes data again")
-	}
-	if ops == 0 {
-		return
-	}
-	now := time.Now()
-	w.stats.commits.Add(1)
-	w.stats.operations.Add(int64(ops))
-	w.stats.nanos.Add(int64(now.Sub(started)))
-	w.stats.lastCommit.Store(now.UnixMilli())
-}
-
-// fail deals with operations whose batch the storage did not take.
-func (w *writer) fail(cause error, ops []*operation) {
-	err := full(cause)
-	if before := w.failing.Swap(&err); before == nil {
-		w.log.Error("the storage takes no data: new events are refused, results wait", "error", cause)
-	}
-	for _, op := range ops {
-		if op.keep {
-			w.retry = append(w.retry, op)
-		} else {
-			w.finish(op, err)
-		}
-	}
-}
-
-// finish tells whoever waits for an operation.
-func (w *writer) finish(op *operation, err error) {
-	switch {
-	case op.after != nil:
-		w.calls <- func() { op.after(err) }
-	case op.result != nil:
-		op.result <- err
-	}
-}
-
-// full is the error that a caller sees when the storage failed.
-func full(cause error) error {
-	return &hook.Error{
-		Kind: hook.KindUnavailable, Message: "nothing can be stored at the moment: try again later",
-		Err: errors.Join(store.ErrFull, cause),
-	}
-}
-
-// codeOf returns the primary result code of a SQLite error.
-func codeOf(err error) (int, bool) {
-	var e *msqlite.Error
-	if !errors.As(err, &e) {
-		return 0, false
-	}
-	return e.Code() & 0xff, true
-}
-
-// storageFailed tells a failure of the storage, which hits whatever is written, from
-// one of a single operation.
-func storageFailed(code int) bool {
-	switch code {
-	case sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_TOOBIG, sqlite3.SQLITE_MISMATCH, sqlite3.SQLITE_RANGE, sqlite3.SQLITE_ERROR:
-		return false
-	default:
-		return true
-	}
 }

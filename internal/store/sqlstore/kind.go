@@ -97,7 +97,7 @@ func destinationKind() *kind[hook.Destination] {
 				ID: hook.DestinationID(r.ID), Project: hook.ProjectID(r.Project), Name: r.Name, Version: r.Version,
 				CreatedAt: r.CreatedAt, UpdatedAt: r.UpdatedAt,
 			}
-			return json.Unmarshal(r.Spec, &d.DestinationSpec) //nolint:musttag // its fields without tags marshal as texts
+			return json.Unmarshal(r.Spec, &d.DestinationSpec)
 		},
 		parse: parseID[hook.DestinationID],
 	}

@@ -1,4 +1,4 @@
-package sqlite
+package database
 
 import (
 	"context"
@@ -11,24 +11,23 @@ import (
 
 // The write-ahead log is copied into the database file off the request path. While
 // the writer goes on, a checkpoint never reaches the log's end, and SQLite begins the
-// log anew only when a checkpoint did. So it takes two: the checkpointer copies most
+// log anew only when a checkpoint did. So it takes two: the Checkpointer copies most
 // of it in the background, and the writer finishes the few frames that came meanwhile,
 // between two batches.
 const (
 	// walPages is how many pages the log grows to before a checkpoint: many, because a
 	// page that is changed again and again in between is copied once.
 	walPages = 8000
-	// walLimit is what the log's file is cut to after it grew beyond, in bytes; a long
+	// WALLimit is what the log's file is cut to after it grew beyond, in bytes; a long
 	// read makes that happen, because it keeps the log from beginning anew.
-	walLimit = 2 * walPages * pageSize
+	WALLimit = 2 * walPages * PageSize
 	// askEvery is after how many rounds of the writer the log's length is looked at.
 	askEvery = 16
 )
 
-// checkpointer copies the write-ahead log into the database.
-type checkpointer struct {
+// Checkpointer copies the write-ahead log into the database.
+type Checkpointer struct {
 	db     *sql.DB
-	path   string
 	log    *slog.Logger
 	wake   chan struct{}
 	halt   chan struct{}
@@ -37,12 +36,14 @@ type checkpointer struct {
 	finish atomic.Bool // the writer is to copy the rest
 }
 
-func newCheckpointer(db *sql.DB, path string, log *slog.Logger) *checkpointer {
-	return &checkpointer{db: db, path: path, log: log, wake: make(chan struct{}, 1), halt: make(chan struct{})}
+// NewCheckpointer returns a Checkpointer with a connection of its own, which it does
+// not close.
+func NewCheckpointer(db *sql.DB, log *slog.Logger) *Checkpointer {
+	return &Checkpointer{db: db, log: log, wake: make(chan struct{}, 1), halt: make(chan struct{})}
 }
 
-// wrote is called by the writer after each round.
-func (c *checkpointer) wrote(ctx context.Context, conn *sql.Conn) {
+// Wrote is called by the writer, between two transactions.
+func (c *Checkpointer) Wrote(ctx context.Context, conn *sql.Conn) {
 	if c.finish.CompareAndSwap(true, false) {
 		if _, _, err := checkpoint(ctx, conn, "PASSIVE"); err != nil {
 			c.log.WarnContext(ctx, "the write-ahead log could not be finished", "error", err)
@@ -59,8 +60,8 @@ func (c *checkpointer) wrote(ctx context.Context, conn *sql.Conn) {
 	}
 }
 
-// run copies in the background until stop.
-func (c *checkpointer) run(ctx context.Context) {
+// Run copies in the background until Stop.
+func (c *Checkpointer) Run(ctx context.Context) {
 	for {
 		select {
 		case <-c.halt:
@@ -73,7 +74,7 @@ func (c *checkpointer) run(ctx context.Context) {
 	}
 }
 
-func (c *checkpointer) look(ctx context.Context) error {
+func (c *Checkpointer) look(ctx context.Context) error {
 	length, done, err := checkpoint(ctx, c.db, "NOOP")
 	if err != nil || length < walPages {
 		return err
@@ -87,8 +88,8 @@ func (c *checkpointer) look(ctx context.Context) error {
 	return nil
 }
 
-// stop ends run.
-func (c *checkpointer) stop() { c.halted.Do(func() { close(c.halt) }) }
+// Stop ends Run.
+func (c *Checkpointer) Stop() { c.halted.Do(func() { close(c.halt) }) }
 
 // checkpoint runs a checkpoint and returns how many frames the log has and how many of
 // them are in the database.

@@ -1,4 +1,4 @@
-package sqlite
+package database
 
 import (
 	"errors"
@@ -16,10 +16,11 @@ import (
 // kernel's: it ends with the process, however that ends, and leaves nothing to clean.
 const lockFile = "lock"
 
-// lock takes the folder for this process.
-func lock(dir string) (*os.File, error) {
+// Lock takes the folder for this process, until the file is closed. When another
+// process has it, the error is store.ErrLocked.
+func Lock(dir string) (*os.File, error) {
 	path := filepath.Join(dir, lockFile)
-	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, fileMode)
+	file, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, FileMode)
 	if err != nil {
 		return nil, fmt.Errorf("lock the data folder: %w", err)
 	}
@@ -34,9 +35,9 @@ func lock(dir string) (*os.File, error) {
 	return file, nil
 }
 
-// locked reports whether some process holds the folder. It takes the lock for a
+// Locked reports whether some process holds the folder. It takes the lock for a
 // moment when nobody does.
-func locked(dir string) (bool, error) {
+func Locked(dir string) (bool, error) {
 	file, err := os.Open(filepath.Join(dir, lockFile))
 	if errors.Is(err, os.ErrNotExist) {
 		return false, nil

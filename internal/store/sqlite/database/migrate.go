@@ -1,9 +1,8 @@
-package sqlite
+package database
 
 import (
 	"context"
 	"database/sql"
-	"embed"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -13,25 +12,23 @@ import (
 	"malote.dev/malote/internal/store"
 )
 
-// The files of schema/ are the migrations: the one numbered n brings a database of
-// version n-1, as PRAGMA user_version tells it, to version n. A file that was released
-// is never changed.
-//
-//go:embed schema/*.sql
-var schema embed.FS
+// Migrations are the texts that bring a database from each version to the next: the
+// one at place n brings it to version n+1, as PRAGMA user_version tells it.
+type Migrations []string
 
-// migrations returns the texts of the migrations in their order.
-func migrations() ([]string, error) {
+// ReadMigrations reads the files schema/0001_….sql and so on. A file that was released
+// is never changed.
+func ReadMigrations(schema fs.FS) (Migrations, error) {
 	names, err := fs.Glob(schema, "schema/*.sql")
 	if err != nil {
 		return nil, fmt.Errorf("list the migrations: %w", err)
 	}
-	texts := make([]string, 0, len(names))
+	texts := make(Migrations, 0, len(names))
 	for i, name := range names { // Glob sorts.
 		if want := fmt.Sprintf("schema/%04d_", i+1); !strings.HasPrefix(name, want) {
 			return nil, fmt.Errorf("migration %s is out of order: %s… is next", name, want)
 		}
-		text, err := schema.ReadFile(name)
+		text, err := fs.ReadFile(schema, name)
 		if err != nil {
 			return nil, fmt.Errorf("read a migration: %w", err)
 		}
@@ -40,24 +37,21 @@ func migrations() ([]string, error) {
 	return texts, nil
 }
 
-// migrate brings the database to the newest version, each step in a transaction with
-// the number that tells of it.
-func migrate(ctx context.Context, conn *sql.Conn) error {
-	texts, err := migrations()
+// Apply brings the database to the newest version, each step in a transaction with the
+// number that tells of it. A database of a version beyond is refused with
+// store.ErrNewer.
+func (m Migrations) Apply(ctx context.Context, conn *sql.Conn) error {
+	version, err := Version(ctx, conn)
 	if err != nil {
 		return err
 	}
-	version, err := schemaVersion(ctx, conn)
-	if err != nil {
-		return err
-	}
-	if version > len(texts) {
+	if version > len(m) {
 		return hook.Errorf(hook.KindConflict,
 			"%w: its version is %d and this program knows versions up to %d: run the newer malote, or restore a backup of before the upgrade",
-			store.ErrNewer, version, len(texts))
+			store.ErrNewer, version, len(m))
 	}
-	for ; version < len(texts); version++ {
-		if err := migrateOne(ctx, conn, version+1, texts[version]); err != nil {
+	for ; version < len(m); version++ {
+		if err := migrateOne(ctx, conn, version+1, m[version]); err != nil {
 			return fmt.Errorf("bring the database to version %d: %w", version+1, err)
 		}
 	}
@@ -78,7 +72,8 @@ func migrateOne(ctx context.Context, conn *sql.Conn, version int, text string) e
 	return tx.Commit()
 }
 
-func schemaVersion(ctx context.Context, q interface {
+// Version returns the version of the database's schema; 0 of an empty one.
+func Version(ctx context.Context, q interface {
 	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
 },
 ) (int, error) {

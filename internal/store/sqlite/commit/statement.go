@@ -1,4 +1,4 @@
-package sqlite
+package commit
 
 import (
 	"context"
@@ -8,18 +8,21 @@ import (
 	"io"
 )
 
-// statement is a prepared statement of the writer's connection, used below
+// Statement is a prepared statement of the writer's connection, used below
 // database/sql: the writer is one goroutine with one connection, so that the pool, its
 // locks and its conversions would buy nothing.
-type statement struct {
-	text string
-	stmt driver.Stmt
+type Statement struct {
+	stmt interface {
+		driver.Stmt
+		driver.StmtExecContext
+		driver.StmtQueryContext
+	}
 	args []driver.NamedValue
 	row  []driver.Value
 }
 
-// prepare prepares the text for the life of the connection.
-func prepare(ctx context.Context, conn driver.Conn, text string) (*statement, error) {
+// Prepare prepares the text for the life of the connection, a driver.Conn of SQLite.
+func Prepare(ctx context.Context, conn driver.Conn, text string) (*Statement, error) {
 	preparer, ok := conn.(driver.ConnPrepareContext)
 	if !ok {
 		return nil, errors.New("the SQLite driver cannot prepare statements with a context")
@@ -28,11 +31,22 @@ func prepare(ctx context.Context, conn driver.Conn, text string) (*statement, er
 	if err != nil {
 		return nil, fmt.Errorf("prepare %q: %w", text, err)
 	}
-	return &statement{text: text, stmt: stmt}, nil
+	s := &Statement{}
+	if s.stmt, ok = stmt.(interface {
+		driver.Stmt
+		driver.StmtExecContext
+		driver.StmtQueryContext
+	}); !ok {
+		return nil, errors.Join(errors.New("the SQLite driver's statements take no context"), stmt.Close())
+	}
+	return s, nil
 }
 
+// Close ends the statement's life; the connection cannot be closed before.
+func (s *Statement) Close() error { return s.stmt.Close() }
+
 // bind sets the statement's parameters. The driver complains about too few.
-func (s *statement) bind(values []driver.Value) {
+func (s *Statement) bind(values []driver.Value) {
 	if len(s.args) != len(values) {
 		s.args = make([]driver.NamedValue, len(values))
 	}
@@ -42,29 +56,29 @@ func (s *statement) bind(values []driver.Value) {
 }
 
 // release lets go of the last values, which may be large.
-func (s *statement) release() {
+func (s *Statement) release() {
 	for i := range s.args {
 		s.args[i].Value = nil
 	}
 }
 
-// exec runs the statement and returns how many rows it changed.
-func (s *statement) exec(ctx context.Context, values ...driver.Value) (int64, error) {
+// Exec runs the statement and returns how many rows it changed.
+func (s *Statement) Exec(ctx context.Context, values ...driver.Value) (int64, error) {
 	s.bind(values)
 	defer s.release()
-	result, err := s.stmt.(driver.StmtExecContext).ExecContext(ctx, s.args) //nolint:forcetypeassert // checked by statements.prepare
+	result, err := s.stmt.ExecContext(ctx, s.args)
 	if err != nil {
 		return 0, err
 	}
 	return result.RowsAffected()
 }
 
-// each runs a query and calls do for each of its rows, whose values are good only
+// Each runs a query and calls do for each of its rows, whose values are good only
 // until do returns. The statement must not be used again before each has returned.
-func (s *statement) each(ctx context.Context, do func(row []driver.Value) error, values ...driver.Value) error {
+func (s *Statement) Each(ctx context.Context, do func(row []driver.Value) error, values ...driver.Value) error {
 	s.bind(values)
 	defer s.release()
-	rows, err := s.stmt.(driver.StmtQueryContext).QueryContext(ctx, s.args) //nolint:forcetypeassert // checked by statements.prepare
+	rows, err := s.stmt.QueryContext(ctx, s.args)
 	if err != nil {
 		return err
 	}
@@ -84,25 +98,26 @@ func (s *statement) each(ctx context.Context, do func(row []driver.Value) error,
 	}
 }
 
-// The readers of a row's columns take NULL as zero.
-
-func asInt(v driver.Value) int64 {
+// Int reads a column; NULL is 0.
+func Int(v driver.Value) int64 {
 	n, _ := v.(int64)
 	return n
 }
 
-func asText(v driver.Value) string {
+// Text reads a column; NULL is "".
+func Text(v driver.Value) string {
 	s, _ := v.(string)
 	return s
 }
 
-func asBytes(v driver.Value) []byte {
+// Bytes reads a column; NULL is nil.
+func Bytes(v driver.Value) []byte {
 	b, _ := v.([]byte)
 	return b
 }
 
-// nullText stores "" as NULL, which costs a byte less and compares as nothing.
-func nullText(s string) driver.Value {
+// NullText stores "" as NULL, which costs a byte less and compares as nothing.
+func NullText(s string) driver.Value {
 	if s == "" {
 		return nil
 	}
