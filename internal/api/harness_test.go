@@ -109,7 +109,9 @@ func newHarness(t testing.TB) *harness {
 	if err != nil {
 		t.Fatal(err)
 	}
-	compile := func(spec *hook.SourceSpec) (*signature.Verifier, error) { return signature.Compile(spec, gallery, nil) }
+	compile := func(spec *hook.SourceSpec) (*signature.Verifier, error) {
+		return signature.Compile(spec, gallery, sampleKeys{})
+	}
 	router := route.New(route.Options{Load: store.Catalogue, Compile: compile, Logger: logger})
 	if err := router.Reload(t.Context()); err != nil {
 		t.Fatal(err)

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"encoding/json"
 	"net/http"
 	"strings"
 	"testing"
@@ -327,5 +328,22 @@ func TestGallery(t *testing.T) {
 	h.call("GET", "/provider/nope", "").want(http.StatusNotFound)
 	for _, profile := range h.Gallery.Profiles() {
 		h.call("GET", "/provider/"+profile.Name, "").want(http.StatusOK)
+	}
+}
+
+func TestEverySampleCanBeSent(t *testing.T) {
+	h := newHarness(t)
+	for _, profile := range h.Gallery.Profiles() {
+		if profile.Sample == nil {
+			continue
+		}
+		body, err := json.Marshal(SourceIn{Name: profile.Name, SourceSpec: hook.SourceSpec{
+			Provider: profile.Name, Secret: profile.Sample.Secret, Settings: profile.Sample.Settings,
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		h.call("POST", "/source", string(body)).want(http.StatusCreated)
+		h.call("POST", "/source/"+profile.Name+"/test", "").want(http.StatusOK).has(`"verified":true`, `"event":"evt_`)
 	}
 }
