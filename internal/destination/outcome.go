@@ -39,18 +39,18 @@ func Classify(status int) hook.Outcome {
 }
 
 // ParseRetryAfter reads a Retry-After header (RFC 9110, section 10.2.3): seconds or
-// an HTTP date. What is malformed or past is 0.
+// an HTTP date. What is malformed or past is 0; nothing is longer than a year.
 func ParseRetryAfter(value string, now time.Time) time.Duration {
 	value = strings.TrimSpace(value)
 	if value == "" {
 		return 0
 	}
+	const most = 365 * 24 * time.Hour
 	if seconds, err := strconv.ParseInt(value, 10, 64); err == nil {
-		const most = int64(365 * 24 * time.Hour / time.Second)
-		return time.Duration(min(max(seconds, 0), most)) * time.Second
+		return time.Duration(min(max(seconds, 0), int64(most/time.Second))) * time.Second
 	}
 	if at, err := http.ParseTime(value); err == nil {
-		return max(0, at.Sub(now))
+		return min(max(0, at.Sub(now)), most)
 	}
 	return 0
 }

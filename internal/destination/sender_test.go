@@ -85,6 +85,18 @@ func TestParseRetryAfter(t *testing.T) {
 	}
 }
 
+func FuzzParseRetryAfter(f *testing.F) {
+	for _, seed := range []string{"120", "-1", "99999999999", "Mon, 23 Nov 2026 12:01:30 GMT", "Fri, 31 Dec 9999 23:59:59 GMT", "soon", " 1 "} {
+		f.Add(seed)
+	}
+	now := time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+	f.Fuzz(func(t *testing.T, value string) {
+		if wait := ParseRetryAfter(value, now); wait < 0 || wait > 365*24*time.Hour {
+			t.Fatalf("%q asks to wait %v", value, wait)
+		}
+	})
+}
+
 func TestDetail(t *testing.T) {
 	tests := []struct {
 		name   string

@@ -16,6 +16,8 @@ const (
 	maxIdlePerHost      = 128
 	idleTimeout         = 90 * time.Second
 	tlsHandshakeTimeout = 10 * time.Second
+	pingAfter           = 10 * time.Second
+	pingTimeout         = 5 * time.Second
 )
 
 // ClientOptions tune a client. The zero value is right for almost everything, and
@@ -57,6 +59,9 @@ func NewClient(guard *Guard, options ClientOptions) *http.Client {
 		MaxIdleConnsPerHost:    min(idle, maxIdlePerHost),
 		IdleConnTimeout:        idleTimeout,
 		MaxResponseHeaderBytes: MaxResponseHeader,
+		// A request that is given up closes its connection in HTTP/1 and not in HTTP/2, where a connection that died in
+		// silence would take all further requests with it.
+		HTTP2: &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingTimeout},
 	}
 	return client
 }
