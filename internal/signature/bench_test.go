@@ -54,3 +54,23 @@ func BenchmarkVerify(b *testing.B) {
 		})
 	}
 }
+
+// BenchmarkExplain measures the explanation of a refusal that nothing explains: every
+// variation is tried.
+func BenchmarkExplain(b *testing.B) {
+	v, err := signature.Compile(&hook.SourceSpec{Provider: "github", Secret: "secret"}, gallery(b), nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	body := append(append([]byte{'['}, bytes.Repeat([]byte(`{"id":1},`), 113)...), '0', ']')
+	sum := sha256.Sum256(body)
+	req := &signature.Request{
+		Method: "POST", Body: body, Now: profiles.SampleTime(),
+		Headers: hook.Headers{{Name: "X-Hub-Signature-256", Value: "sha256=" + hex.EncodeToString(sum[:])}},
+	}
+	_, refusal := v.Verify(b.Context(), req)
+	b.ReportAllocs()
+	for b.Loop() {
+		v.Explain(b.Context(), req, refusal)
+	}
+}

@@ -30,7 +30,7 @@ func (v *Verifier) Explain(ctx context.Context, req *Request, refusal error) []s
 		e.absent()
 	case rule.MalformedSig:
 		e.shape()
-		e.try(e.ruleVariants())
+		_ = e.try(e.ruleVariants()) || e.try(e.spellings())
 	case rule.BadSignature, rule.BadToken, rule.BadCredential:
 		e.search()
 	case rule.OutOfTolerance, rule.MalformedTime:
@@ -41,6 +41,8 @@ func (v *Verifier) Explain(ctx context.Context, req *Request, refusal error) []s
 		e.claims()
 	case rule.NoCertificate:
 		e.say("A proxy that ends TLS in front of this server has to hand the certificate over in a header: set mtls.header and mtls.proxies.")
+	case rule.KeysUnavailable:
+		e.say("This server could not fetch the sender's keys: see that it can reach their address by https. The sender was asked to try again.")
 	case rule.NotAllowedAddress:
 		e.say("If the request came through a proxy, let the server know the proxy, so that it sees the sender's own address.")
 	}
@@ -123,7 +125,7 @@ func (e *explainer) search() {
 	found = e.try(e.bodyVariants()) || found
 	found = e.try(e.ruleVariants()) || found
 	found = e.try(e.addressVariants()) || found
-	if found {
+	if found || e.try(e.spellings()) {
 		return
 	}
 	e.foreign()

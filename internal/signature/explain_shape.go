@@ -44,10 +44,12 @@ func similar(wanted string, names []string) string {
 	return ""
 }
 
-// sharesWord keeps short names that are a few letters apart from being called similar.
+// sharesWord keeps names that are only a few letters apart, or have only those words in
+// common that every provider uses, from being called similar.
 func sharesWord(a, b string) bool {
+	usual := []string{"x", "signature", "hmac", "sha256", "webhook", "webhooks", "id", "timestamp", "token", "request"}
 	for word := range strings.SplitSeq(strings.ToLower(a), "-") {
-		if len(word) > 1 && slices.Contains(strings.Split(strings.ToLower(b), "-"), word) {
+		if !slices.Contains(usual, word) && slices.Contains(strings.Split(strings.ToLower(b), "-"), word) {
 			return true
 		}
 	}

@@ -78,6 +78,11 @@ func TestExplainFindsWhatIsWrongWithTheRule(t *testing.T) {
 			}
 		})
 	}
+	github := provider(t, "github", testSecret, nil)
+	foreign := request(body, "X-Hub-Signature-256", hex.EncodeToString(sum(sha1.New, testSecret, body)))
+	if got := explain(t, github, foreign); !strings.Contains(got, `with the prefix "", the hash sha1 and the encoding hex`) {
+		t.Error(got)
+	}
 	timed := hmacRule(func(r *hook.HMACRule) {
 		r.Content, r.Timestamp = "{timestamp}:{body}", &hook.TimestampRule{Header: "X-Time"}
 	})
@@ -138,7 +143,7 @@ func TestExplainWhatIsMissing(t *testing.T) {
 	if got := explain(t, github, request("{}", "X-Hub-Signature", "sha1=00")); !strings.Contains(got, "The header X-Hub-Signature-256 is missing, but there is X-Hub-Signature.") {
 		t.Error(got)
 	}
-	if got := explain(t, github, request("{}", "Stripe-Signature", "t=1,v1=00")); !strings.Contains(got, "Stripe") {
+	if got := explain(t, github, request("{}", "Stripe-Signature", "t=1,v1=00")); !strings.Contains(got, "Stripe") || strings.Contains(got, "but there is") {
 		t.Error(got)
 	}
 	if got := explain(t, github, request("{}", "Accept", "*/*")); !strings.Contains(got, "nothing that looks like a signature") {

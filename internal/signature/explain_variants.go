@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"html"
 	"net/url"
+	"strconv"
 	"strings"
 	"unicode/utf8"
 
@@ -210,6 +211,33 @@ func (e *explainer) ruleVariants() []hypothesis {
 		"{url}{body}", "{body}{url}", "{body}.{timestamp}",
 	} {
 		add("The signature fits when what is signed is "+content+": set the content so.", setContent(content))
+	}
+	return out
+}
+
+// maxSpelledBody is the largest body with which every spelling is tried, in bytes.
+const maxSpelledBody = 16 << 10
+
+// spellings are rules that differ in prefix, hash and encoding at once, as when a rule
+// was made for another provider.
+func (e *explainer) spellings() []hypothesis {
+	if len(e.req.Body) > maxSpelledBody {
+		return nil
+	}
+	var out []hypothesis
+	for _, prefix := range []string{"", "sha256=", "sha1=", "sha512="} {
+		for _, hash := range []string{"sha256", "sha1", "sha512", "md5"} {
+			for _, encoding := range []string{string(rule.Hex), string(rule.Base64)} {
+				out = append(out, hypothesis{
+					meaning: "The signature fits with the prefix " + strconv.Quote(prefix) + ", the hash " + hash + " and the encoding " + encoding + ": set them so.",
+					verify: mapLeaves(&e.verify, func(v *hook.Verify) {
+						setPrefix(prefix)(v)
+						setHash(hash)(v)
+						setEncoding(encoding)(v)
+					}),
+				})
+			}
+		}
 	}
 	return out
 }

@@ -118,10 +118,15 @@ func describeOffset(off time.Duration) string {
 	if rounded == 0 {
 		rounded = off.Abs()
 	}
-	if off < 0 {
-		return rounded.String() + " in the future"
+	text := rounded.String()
+	const day = 24 * time.Hour
+	if rounded > 2*day {
+		text = strconv.FormatInt(int64(rounded/day), 10) + " days"
 	}
-	return rounded.String() + " ago"
+	if off < 0 {
+		return text + " in the future"
+	}
+	return text + " ago"
 }
 
 // maxUnix keeps times inside what time arithmetic can hold: the year 9999.
