@@ -147,6 +147,9 @@ func (s *server) compile(spec *hook.SourceSpec) (*signature.Verifier, error) {
 	return signature.Compile(spec, s.gallery, s.fetcher)
 }
 
+// version is the build's, as people see it.
+func (s *server) version() string { return telemetry.ReadBuild(s.options.Version).Version }
+
 // rules are what the catalogue is held to before anything of it is stored.
 func (s *server) rules() flow.Rules {
 	return flow.Rules{

@@ -27,7 +27,7 @@ func (s *server) buildEngines(ctx context.Context) (err error) {
 	if err := s.router.Reload(ctx); err != nil {
 		return err
 	}
-	s.webhooks = webhook.NewFactory(webhook.Options{Guard: s.guard, Version: s.options.Version, Logger: s.logger})
+	s.webhooks = webhook.NewFactory(webhook.Options{Guard: s.guard, Version: s.version(), Logger: s.logger})
 	observed := announced{Store: s.store, live: s.live}
 	s.engine = deliver.New(deliver.Options{
 		Queue: observed, Catalogue: catalogue{s.router}, Senders: s.webhooks.Open, Suspend: s.suspend,
@@ -53,7 +53,7 @@ func (s *server) buildAPI(ctx context.Context) (err error) {
 	s.api, err = api.New(ctx, api.Options{
 		Store: announced{Store: s.store, live: s.live}, Accounts: s.accounts, Router: s.router, Gallery: s.gallery,
 		Ingest: s.ingest, Deliver: s.engine, Rules: s.rules(), Senders: s.webhooks.Open, Live: s.live,
-		UI: web.Handler(), Version: s.options.Version, Logger: s.logger,
+		UI: web.Handler(), Version: s.version(), Logger: s.logger,
 	})
 	return err
 }

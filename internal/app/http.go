@@ -163,7 +163,7 @@ func (s *server) profile(ctx context.Context) error {
 // greet tells the person at the terminal where to look and how to sign in.
 func (s *server) greet(base string) {
 	say := func(format string, args ...any) { _, _ = fmt.Fprintf(s.options.Out, format+"\n", args...) } // a closed terminal stops nobody
-	say("malote %s", telemetry.ReadBuild(s.options.Version).Version)
+	say("malote %s", s.version())
 	say("listening on %s", base)
 	switch {
 	case s.token != "":
