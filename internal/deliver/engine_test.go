@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -150,6 +151,9 @@ func TestRetryAfterStopsTheLane(t *testing.T) {
 		pass(59 * time.Second)
 		if got := b.receiver.got(); len(got) != 1 {
 			t.Fatalf("%d requests within the wait that was asked for, want only the first", len(got))
+		}
+		if count := b.queue.count(); count[hook.StateSending] != 0 {
+			t.Errorf("states %v: what waits so long waits in the store", count)
 		}
 		b.accept(destinationID, "10")
 		pass(30 * time.Second)
@@ -401,6 +405,78 @@ func TestLeasesOutliveLongWaits(t *testing.T) {
 	})
 }
 
+// What waits for its turn under a low rate keeps its lease: the queue of the test
+// complains when one runs out in hand.
+func TestLeasesOutliveALowRate(t *testing.T) {
+	low := func(d *hook.Destination, _ *hook.Connection) { d.Rate = hook.Rate{Count: 1, Per: time.Minute} }
+	bubble(t, low, func(b *bench) {
+		for i := range 16 {
+			b.queue.put(b.newJob(destinationID, strconv.Itoa(i)), hook.StatePending, time.Now())
+		}
+		b.engine.Wake(destinationID)
+		pass(20 * time.Minute)
+		if count := b.queue.count(); count[hook.StateSucceeded] != 16 {
+			t.Errorf("states %v, want 16 succeeded", count)
+		}
+	})
+}
+
+// No attempt begins that could outlast its lease, not even while the store renews none.
+func TestLeasesThatCannotBeRenewed(t *testing.T) {
+	one := func(d *hook.Destination, c *hook.Connection) {
+		d.Concurrency = 1
+		d.HTTP.Timeout = hook.MaxTimeout
+		c.Retry.Off = true
+	}
+	bubble(t, one, func(b *bench) {
+		b.receiver.answer(respond(200, 119*time.Second))
+		for i := range 4 {
+			b.queue.put(b.newJob(destinationID, strconv.Itoa(i)), hook.StatePending, time.Now())
+		}
+		b.engine.Wake(destinationID)
+		synctest.Wait()
+		b.queue.failWith(errDisk)
+		pass(6 * time.Minute)
+		if count := b.queue.count(); count[hook.StateSucceeded] == 0 || count[hook.StatePending] == 0 {
+			t.Errorf("states %v, want some done and the others given back", count)
+		}
+		b.queue.failWith(nil)
+		pass(time.Hour)
+		if count := b.queue.count(); count[hook.StateSucceeded] != 4 || len(b.receiver.got()) != 4 {
+			t.Errorf("states %v after %d requests, want 4 succeeded", count, len(b.receiver.got()))
+		}
+	})
+}
+
+// Destinations that use up the memory for all leave each other one a little.
+func TestHogsStarveNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, nil)
+		b.options.MaxJobs = 10
+		const other = hook.DestinationID(2)
+		b.add(other, func(d *hook.Destination, _ *hook.Connection) { d.HTTP.URL = "https://fast.example.com/" })
+		b.start()
+		defer func() { b.stop() }()
+		b.receiver.answer(func(req *http.Request, _ int) (int, http.Header, error) {
+			if req.URL.Host == "fast.example.com" {
+				return 200, nil, nil
+			}
+			return 200, nil, wait(req.Context(), time.Hour)
+		})
+		for range 50 {
+			b.accept(destinationID, "{}")
+		}
+		synctest.Wait()
+		for range 20 {
+			job := b.accept(other, "{}")
+			pass(time.Millisecond)
+			if row := b.queue.row(job.Delivery.ID); row.state != hook.StateSucceeded {
+				t.Fatalf("a delivery to the other destination is %v", row.state)
+			}
+		}
+	})
+}
+
 func TestFailedClaimIsRepeated(t *testing.T) {
 	bubble(t, nil, func(b *bench) {
 		b.queue.failWith(errDisk)
@@ -577,7 +653,13 @@ func TestShutdown(t *testing.T) {
 			synctest.Wait()
 		}
 		stopped := time.Now()
-		b.stop()
+		var stop sync.WaitGroup
+		stop.Go(b.stop)
+		synctest.Wait()
+		if count := b.queue.count(); count[hook.StatePending] != 3 {
+			t.Errorf("states %v: what has not begun goes back at once", count)
+		}
+		stop.Wait()
 		if took := time.Since(stopped); took != 10*time.Second {
 			t.Errorf("the end took %v, want the grace of 10s", took)
 		}

@@ -256,6 +256,7 @@ type row struct {
 	reason   string
 	due      time.Time
 	lease    time.Time
+	inHand   bool // handed out and not settled yet
 	attempts []hook.Attempt
 	history  []hook.Settlement
 }
@@ -270,7 +271,7 @@ func (m *memory) inline(job *hook.Job) { m.put(job, hook.StateSending, time.Now(
 func (m *memory) put(job *hook.Job, state hook.State, due time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.rows[job.Delivery.ID] = &row{job: *job, state: state, due: due, lease: due.Add(time.Hour)}
+	m.rows[job.Delivery.ID] = &row{job: *job, state: state, due: due, lease: due.Add(time.Hour), inHand: job.Inline && state == hook.StateSending}
 }
 
 func (m *memory) Claim(_ context.Context, claim store.Claim) ([]*hook.Job, error) {
@@ -291,7 +292,7 @@ func (m *memory) Claim(_ context.Context, claim store.Claim) ([]*hook.Job, error
 	})
 	jobs := make([]*hook.Job, 0, claim.Limit)
 	for _, r := range due[:min(len(due), claim.Limit)] {
-		r.state, r.lease = hook.StateSending, claim.Until
+		r.state, r.lease, r.inHand = hook.StateSending, claim.Until, true
 		job := r.job
 		job.Inline = false
 		at := r.due
@@ -320,7 +321,7 @@ func (m *memory) Settle(settlement hook.Settlement, done func(error)) {
 		r.attempts = append(r.attempts, *settlement.Attempt)
 		r.job.Manual = false
 	}
-	r.state, r.reason, r.due = settlement.State, settlement.Reason, settlement.Next
+	r.state, r.reason, r.due, r.inHand = settlement.State, settlement.Reason, settlement.Next, false
 	r.history = append(r.history, settlement)
 	m.mu.Unlock()
 	if done != nil {
@@ -365,6 +366,9 @@ func (m *memory) Reclaim(_ context.Context, now time.Time) (int, error) {
 	count := 0
 	for _, r := range m.rows {
 		if r.state == hook.StateSending && !r.job.Inline && r.lease.Before(now) {
+			if r.inHand {
+				m.t.Errorf("the lease of delivery %v ran out while it was in hand", r.job.Delivery.ID)
+			}
 			r.state, r.due = hook.StatePending, now
 			count++
 		}
