@@ -271,7 +271,9 @@ func (m *memory) inline(job *hook.Job) { m.put(job, hook.StateSending, time.Now(
 func (m *memory) put(job *hook.Job, state hook.State, due time.Time) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.rows[job.Delivery.ID] = &row{job: *job, state: state, due: due, lease: due.Add(time.Hour), inHand: job.Inline && state == hook.StateSending}
+	copied := *job
+	copied.Inline = job.Inline && state == hook.StateSending
+	m.rows[job.Delivery.ID] = &row{job: copied, state: state, due: due, lease: due.Add(time.Hour), inHand: copied.Inline}
 }
 
 func (m *memory) Claim(_ context.Context, claim store.Claim) ([]*hook.Job, error) {
@@ -292,7 +294,7 @@ func (m *memory) Claim(_ context.Context, claim store.Claim) ([]*hook.Job, error
 	})
 	jobs := make([]*hook.Job, 0, claim.Limit)
 	for _, r := range due[:min(len(due), claim.Limit)] {
-		r.state, r.lease, r.inHand = hook.StateSending, claim.Until, true
+		r.state, r.lease, r.inHand, r.job.Inline = hook.StateSending, claim.Until, true, false
 		job := r.job
 		job.Inline = false
 		at := r.due
