@@ -5,6 +5,7 @@ import (
 	"context"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 	"time"
 
@@ -14,7 +15,16 @@ import (
 // version is set by the linker for releases; the build's own information serves otherwise.
 var version string
 
+// collectAt is how far the heap may grow between two collections, in per cent of what
+// is in use. Little is: with 200 in place of Go's 100, an event costs a tenth less
+// processor time, and the whole server some ten MiB more memory (make bench). GOGC
+// decides where it is set.
+const collectAt = 200
+
 func main() {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(collectAt)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 	os.Exit(execute(ctx, &cli{
