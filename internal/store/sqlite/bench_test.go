@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"malote.dev/malote/internal/hook"
+	"malote.dev/malote/internal/store"
 	"malote.dev/malote/internal/store/sqlite"
 	"malote.dev/malote/internal/store/sqlite/sqlitetest"
 )
@@ -104,12 +105,18 @@ func (l *load) one(b *testing.B, payload []byte) {
 	})
 }
 
-func (l *load) run(b *testing.B, clients int) {
-	b.Helper()
+// benchPayload returns 1 KiB.
+func benchPayload() []byte {
 	payload := make([]byte, 1024)
 	for i := range payload {
-		payload[i] = "{\"abcdefghijklmnop\":1234567890}"[i%31]
+		payload[i] = `{"abcdefghijklmnop":1234567890}`[i%31]
 	}
+	return payload
+}
+
+func (l *load) run(b *testing.B, clients int) {
+	b.Helper()
+	payload := benchPayload()
 	before, _ := l.store.Stats(b.Context())
 	size := before.SizeBytes
 	b.SetParallelism((clients + runtime.GOMAXPROCS(0) - 1) / runtime.GOMAXPROCS(0))
@@ -155,4 +162,64 @@ func BenchmarkAccept(b *testing.B) {
 		l.dedupe = true
 		l.run(b, 128)
 	})
+}
+
+// BenchmarkFilled shows what a growing log costs: it accepts and settles as
+// BenchmarkAccept does, and reports each part of the way by itself. Run it with
+// -benchtime=Nx for N events; each is known by a de-duplication hash.
+func BenchmarkFilled(b *testing.B) {
+	l := newLoad(b)
+	l.dedupe = true
+	payload := benchPayload()
+	const parts = 5
+	if b.N < parts {
+		return // The benchmark's first, single round.
+	}
+	for part := range parts {
+		used, started := cpu(), time.Now()
+		slowest := l.together(b, b.N/parts, payload)
+		n := float64(b.N / parts)
+		b.Logf("after %9d events: %6.0f events/s, %5.1f µs CPU each, slowest acceptance %v, first page in %v",
+			(part+1)*b.N/parts, n/time.Since(started).Seconds(), float64((cpu()-used).Microseconds())/n, slowest.Round(time.Millisecond), l.firstPages(b))
+	}
+}
+
+// together accepts n events from 128 clients and returns how long the slowest
+// acceptance took.
+func (l *load) together(b *testing.B, n int, payload []byte) time.Duration {
+	b.Helper()
+	var group sync.WaitGroup
+	var left, slowest atomic.Int64
+	left.Store(int64(n))
+	for range 128 {
+		group.Go(func() {
+			for left.Add(-1) >= 0 {
+				started := time.Now()
+				l.one(b, payload)
+				took := int64(time.Since(started))
+				for old := slowest.Load(); took > old && !slowest.CompareAndSwap(old, took); old = slowest.Load() {
+				}
+			}
+		})
+	}
+	group.Wait()
+	l.settled.Wait()
+	return time.Duration(slowest.Load())
+}
+
+// firstPages returns how long the first pages of events and of deliveries take
+// together.
+func (l *load) firstPages(b *testing.B) time.Duration {
+	b.Helper()
+	const rounds = 20
+	started := time.Now()
+	for range rounds {
+		if _, err := l.store.Events(b.Context(), store.EventQuery{Project: 1}); err != nil {
+			b.Fatal(err)
+		}
+		if _, err := l.store.Deliveries(b.Context(), store.DeliveryQuery{Project: 1}); err != nil {
+			b.Fatal(err)
+		}
+	}
+	return (time.Since(started) / rounds).Round(10 * time.Microsecond)
 }
