@@ -176,7 +176,7 @@ func show[T any](c *cli, items iter.Seq2[T, error], columns columns[T], nothing 
 func (c *cli) line(row []cell, widths []int) error {
 	var b strings.Builder
 	for i := range row {
-		row[i].text = clip(row[i].text)
+		row[i].text = clip(row[i].text, i == len(row)-1)
 		widths[i] = max(widths[i], utf8.RuneCountInString(row[i].text))
 	}
 	writeRow(&b, row, widths, c.color())

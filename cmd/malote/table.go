@@ -40,8 +40,11 @@ func newTable(head ...string) *table { return &table{head: head} }
 
 func (t *table) add(cells ...cell) { t.rows = append(t.rows, cells) }
 
-// maxCell is how wide a column may become, in characters.
-const maxCell = 60
+// How wide columns may become, in characters.
+const (
+	maxCell = 60
+	maxLast = 200 // of the last one, which pushes nothing aside
+)
 
 // write prints the table, colored if that is wanted. Without rows it says so.
 func (t *table) write(w io.Writer, colored bool, nothing string) error {
@@ -57,7 +60,7 @@ func (t *table) write(w io.Writer, colored bool, nothing string) error {
 	}
 	for _, row := range t.rows {
 		for i := range row {
-			row[i].text = clip(row[i].text)
+			row[i].text = clip(row[i].text, i == len(row)-1)
 			widths[i] = max(widths[i], utf8.RuneCountInString(row[i].text))
 		}
 	}
@@ -83,12 +86,16 @@ func writeRow(b *strings.Builder, row []cell, widths []int, colored bool) {
 }
 
 // clip makes one short line of a text that may come from anywhere.
-func clip(value string) string {
+func clip(value string, last bool) string {
+	limit := maxCell
+	if last {
+		limit = maxLast
+	}
 	value = printable(value)
-	if utf8.RuneCountInString(value) <= maxCell {
+	if utf8.RuneCountInString(value) <= limit {
 		return value
 	}
-	return string([]rune(value)[:maxCell-1]) + "…"
+	return string([]rune(value)[:limit-1]) + "…"
 }
 
 // printable replaces what could move the cursor or change the terminal.

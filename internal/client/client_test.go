@@ -220,7 +220,7 @@ func TestFailures(t *testing.T) {
 		{"gateway", 502, nil, `bad gateway`, hook.KindUnavailable, "SERVER/api/v1/event/evt_x answered 502 Bad Gateway"},
 		{"too large", 413, nil, `{"code":"payload_too_large","detail":"too long"}`, hook.KindTooLarge, "too long"},
 		{"redirect", 302, http.Header{"Location": {"http://elsewhere"}}, ``, hook.KindInternal, "SERVER/api/v1/event/evt_x answered 302 Found"},
-		{"invalid", 422, nil, `{"detail":[{"loc":["body","state","destinations","a.b","http","url"],"msg":"a private address","type":"value_error"},{"loc":["query","limit"],"msg":"too high","type":"value_error"}]}`, hook.KindInvalid, "the server refuses it: destinations.a.b.http.url: a private address; query.limit: too high"},
+		{"invalid", 422, nil, `{"detail":[{"loc":["body","state","destinations","a.b","http","url"],"msg":"a private address","type":"value_error"},{"loc":["query","limit"],"msg":"too high","type":"value_error"}]}`, hook.KindInvalid, "the server refuses it: destinations.a.b.http.url: a private address; limit: too high"},
 		{"no json", 200, nil, `hello`, hook.KindInternal, "SERVER/ did not answer as a malote server does: invalid character 'h' looking for beginning of value; is --server right?"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

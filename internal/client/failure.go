@@ -91,7 +91,7 @@ func problems(fields []api.FieldError) []hook.Problem {
 	list := make([]hook.Problem, 0, len(fields))
 	for _, field := range fields {
 		path := field.Loc
-		if len(path) > 0 && path[0] == "body" {
+		if len(path) > 1 && (path[0] == "body" || path[0] == "query") {
 			path = path[1:]
 		}
 		if len(path) > 1 && path[0] == "state" {
