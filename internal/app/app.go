@@ -27,6 +27,7 @@ import (
 	"malote.dev/malote/internal/run"
 	"malote.dev/malote/internal/seal"
 	"malote.dev/malote/internal/signature"
+	"malote.dev/malote/internal/store"
 	"malote.dev/malote/internal/store/sqlite"
 	"malote.dev/malote/internal/telemetry"
 	"malote.dev/malote/internal/upkeep"
@@ -181,7 +182,14 @@ func (s *server) suspend(ctx context.Context, id hook.DestinationID, reason stri
 		if err != nil {
 			return fmt.Errorf("pause the destination: %w", err)
 		}
-		return s.router.Reload(ctx)
+		if err := s.router.Reload(ctx); err != nil {
+			return err
+		}
+		scope := store.Scope{Project: dst.Project, Destination: id}
+		if _, err := s.store.Hold(ctx, scope, reason); err != nil {
+			return fmt.Errorf("hold what waits for the destination: %w", err)
+		}
+		return nil
 	}
 }
 
