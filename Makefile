@@ -3,6 +3,9 @@
 GO    ?= go
 TOOLS := $(CURDIR)/.tools/bin
 
+# What the linter remembers holds paths, so each checkout has a cache of its own.
+export GOLANGCI_LINT_CACHE := $(CURDIR)/.tools/cache
+
 # A checkout that git refuses to read still builds, without its revision.
 BUILDVCS := $(shell git rev-parse HEAD >/dev/null 2>&1 && echo auto || echo false)
 
