@@ -189,22 +189,24 @@ func BenchmarkFilled(b *testing.B) {
 func (l *load) together(b *testing.B, n int, payload []byte) time.Duration {
 	b.Helper()
 	var group sync.WaitGroup
-	var left, slowest atomic.Int64
+	var mu sync.Mutex
+	var slowest time.Duration
+	var left atomic.Int64
 	left.Store(int64(n))
 	for range 128 {
 		group.Go(func() {
 			for left.Add(-1) >= 0 {
 				started := time.Now()
 				l.one(b, payload)
-				took := int64(time.Since(started))
-				for old := slowest.Load(); took > old && !slowest.CompareAndSwap(old, took); old = slowest.Load() {
-				}
+				mu.Lock()
+				slowest = max(slowest, time.Since(started))
+				mu.Unlock()
 			}
 		})
 	}
 	group.Wait()
 	l.settled.Wait()
-	return time.Duration(slowest.Load())
+	return slowest
 }
 
 // firstPages returns how long the first pages of events and of deliveries take
