@@ -64,6 +64,7 @@ var layers = map[string]int{
 
 	"internal/store/sqlite/database": 3,
 	"internal/store/sqlite/commit":   4,
+	"internal/store/sqlite/dedupe":   3,
 
 	"internal/store/sqlite": 4,
 	"internal/api":          4,

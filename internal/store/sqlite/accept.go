@@ -53,9 +53,12 @@ type accepting struct {
 
 func (a *accepting) apply(ctx context.Context, b *batch) error {
 	ev := &a.acceptance.Event
-	first, err := b.dedupe(ctx, a.acceptance)
-	if err != nil {
-		return err
+	var first hook.EventID
+	if a.acceptance.Dedupe != (hook.DedupeHash{}) && a.acceptance.Window > 0 {
+		var err error
+		if first, err = b.dedupe.Add(ctx, a.acceptance); err != nil {
+			return err
+		}
 	}
 	source := b.count(ev.Project, store.BySource, int64(ev.Source), ev.ReceivedAt)
 	if first != 0 {
@@ -68,7 +71,7 @@ func (a *accepting) apply(ctx context.Context, b *batch) error {
 	if err := b.source(ctx, ev.Project, ev.Source); err != nil {
 		return err
 	}
-	_, err = b.w.sql.insertEvent.Exec(ctx, int64(ev.ID), int64(ev.Project), int64(ev.Source), ev.Type, ev.Key,
+	_, err := b.w.sql.insertEvent.Exec(ctx, int64(ev.ID), int64(ev.Project), int64(ev.Source), ev.Type, ev.Key,
 		a.targets, a.request, notNull(ev.Payload))
 	if err != nil {
 		return err
@@ -154,32 +157,4 @@ func (b *batch) insertWaiting(ctx context.Context, d waiting) error {
 	_, err := b.w.sql.insertWaiting.Exec(ctx, int64(d.id), int64(d.project), int64(d.event), int64(d.connection), int64(d.destination),
 		int64(state), created, created, commit.NullText(reason), next, nil)
 	return err
-}
-
-// dedupe returns the event that the acceptance duplicates; 0 when it is the first,
-// which is remembered from now on.
-//
-// What is remembered lies in buckets of the window's length, each dropped as a whole
-// one window after its end. What was seen within a window is therefore in the bucket
-// of now or in the one before.
-func (b *batch) dedupe(ctx context.Context, a *hook.Acceptance) (hook.EventID, error) {
-	if a.Dedupe == (hook.DedupeHash{}) || a.Window <= 0 {
-		return 0, nil
-	}
-	now, window := sqlstore.Millis(a.Event.ReceivedAt), max(1, a.Window.Milliseconds())
-	expires := (now/window + 2) * window
-	var first hook.EventID
-	for _, bucket := range [...]int64{expires, expires - window} {
-		err := b.w.sql.findDedupe.Each(ctx, func(row []driver.Value) error {
-			if seen := commit.Int(row[1]); now-seen < window {
-				first = hook.EventID(commit.Int(row[0]))
-			}
-			return nil
-		}, bucket, a.Dedupe[:])
-		if err != nil || first != 0 {
-			return first, err
-		}
-	}
-	_, err := b.w.sql.insertDedupe.Exec(ctx, expires, a.Dedupe[:], int64(a.Event.ID), now)
-	return 0, err
 }

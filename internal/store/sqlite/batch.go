@@ -9,6 +9,7 @@ import (
 	"malote.dev/malote/internal/hook"
 	"malote.dev/malote/internal/store"
 	"malote.dev/malote/internal/store/sqlite/commit"
+	"malote.dev/malote/internal/store/sqlite/dedupe"
 	"malote.dev/malote/internal/store/sqlstore"
 )
 
@@ -25,6 +26,7 @@ type batch struct {
 	old     []newInline // inline deliveries to be given rows
 	numbers map[numbersKey]*hook.Numbers
 	backlog map[backlogKey]int64
+	dedupe  dedupe.Batch
 	opened  []newInline
 	written []hook.DeliveryID
 	closed  []hook.DeliveryID
@@ -51,7 +53,7 @@ type backlogKey struct {
 }
 
 func newBatch(w *writer) *batch {
-	return &batch{w: w, numbers: map[numbersKey]*hook.Numbers{}, mark: w.mark.stored, highest: w.mark.highest}
+	return &batch{w: w, numbers: map[numbersKey]*hook.Numbers{}, dedupe: w.dedupe.Begin(), mark: w.mark.stored, highest: w.mark.highest}
 }
 
 // count returns the counters of a noun's minute, for the batch to add to.
@@ -154,6 +156,9 @@ func (b *batch) Flush(ctx context.Context) error {
 			return err
 		}
 	}
+	if err := b.dedupe.Flush(ctx); err != nil {
+		return err
+	}
 	if err := b.writeNumbers(ctx); err != nil {
 		return err
 	}
@@ -237,6 +242,7 @@ const maxNumbers = 4096
 func (b *batch) Committed() {
 	w := b.w
 	w.mark.stored, w.mark.highest = b.mark, max(w.mark.highest, b.highest)
+	b.dedupe.Committed()
 	w.inline.change(b.opened, b.written, b.closed)
 	if len(w.numbers)+len(b.numbers) > maxNumbers {
 		clear(w.numbers)

@@ -141,15 +141,16 @@ func (r *Report) checkDatabase(ctx context.Context, db *sql.DB, dir string) erro
 		return nil
 	}
 	defer tx.Rollback() //nolint:errcheck // nothing was written
-	if err := tx.QueryRowContext(ctx, "SELECT sqlite_version()").Scan(&r.Engine); err != nil {
-		return fmt.Errorf("ask for SQLite's version: %w", err)
-	}
 	known, err := database.ReadMigrations(schema)
 	if err != nil {
 		return err
 	}
-	if r.Version, err = database.Version(ctx, tx); err != nil {
-		r.add(Problem, mendRestore, "the database cannot be read: %v", err)
+	err = tx.QueryRowContext(ctx, "SELECT sqlite_version()").Scan(&r.Engine)
+	if err == nil {
+		r.Version, err = database.Version(ctx, tx)
+	}
+	if err != nil {
+		r.add(Problem, mendRestore, "the database is damaged: %v", err)
 		return nil
 	}
 	switch {

@@ -18,8 +18,8 @@
 //   - attempt: the second and later ones.
 //   - log_source, log_connection: which sources and connections the log has rows of,
 //     deleted ones included. Lists start here, so that the log outlives the catalogue.
-//   - dedupe: what is remembered to recognise duplicates, in buckets that are dropped
-//     as wholes.
+//   - dedupe_fresh, dedupe_run, dedupe_chunk: what is remembered to recognise
+//     duplicates, written in pieces and never at random: see package dedupe.
 //   - numbers, backlog: counters, written in the commit that they count. Nothing ever
 //     counts the log.
 //

@@ -167,7 +167,12 @@ func (s *Store) pruneRefusals(ctx context.Context, o sqlstore.Origin, below int6
 }
 
 func (s *Store) pruneDedupe(ctx context.Context, now time.Time, pruned *store.Pruned) error {
-	return s.repeat(ctx, s.writer.sql.oldDedupe, &pruned.Dedupe, sqlstore.Millis(now))
+	_, err := s.steps(ctx, func(ctx context.Context, b *batch) (int, bool, error) {
+		n, err := b.dedupe.Prune(ctx, now)
+		b.onCommit = append(b.onCommit, func() { pruned.Dedupe += n })
+		return int(n), n > 0, err
+	})
+	return err
 }
 
 // pruneNumbers removes roll-ups that are too old, and those of projects that are gone.

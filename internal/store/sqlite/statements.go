@@ -13,16 +13,17 @@ import (
 type statements struct {
 	addSource, addConnection *commit.Statement
 
-	insertEvent, repeatEvent           *commit.Statement
-	findDedupe, insertDedupe           *commit.Statement
-	insertSettled, insertWaiting       *commit.Statement
-	readDelivery, readState            *commit.Statement
-	updateDelivery, updateFirst        *commit.Statement
-	noteAttempts                       *commit.Statement
-	insertAttempt                      *commit.Statement
-	findDue, lease, renew, findExpired *commit.Statement
-	eventsFrom                         *commit.Statement
-	findByState, findPendingTo         *commit.Statement
+	insertEvent, repeatEvent               *commit.Statement
+	saveFresh, dropFresh, saveRun, dropRun *commit.Statement
+	saveChunk, readChunk, dropChunks       *commit.Statement
+	insertSettled, insertWaiting           *commit.Statement
+	readDelivery, readState                *commit.Statement
+	updateDelivery, updateFirst            *commit.Statement
+	noteAttempts                           *commit.Statement
+	insertAttempt                          *commit.Statement
+	findDue, lease, renew, findExpired     *commit.Statement
+	eventsFrom                             *commit.Statement
+	findByState, findPendingTo             *commit.Statement
 
 	saveMark, saveNumbers, readNumbers, addBacklog *commit.Statement
 
@@ -30,7 +31,7 @@ type statements struct {
 	touchToken                          *commit.Statement
 
 	oldEvents, deleteEvent, deleteRepeat, deleteDelivery, deleteAttempts *commit.Statement
-	oldDedupe, oldRefusals, oldNumbers                                   *commit.Statement
+	oldRefusals, oldNumbers                                              *commit.Statement
 	forgetSource, forgetConnection                                       *commit.Statement
 	fillProbe, emptyProbe                                                *commit.Statement
 }
@@ -45,9 +46,13 @@ func (s *statements) texts() map[**commit.Statement]string {
 		&s.insertEvent: "INSERT INTO event (id, project, source, type, key, targets, request, payload) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
 		&s.repeatEvent: "INSERT INTO repeat (event, times) SELECT id, 1 FROM event WHERE id = ? ON CONFLICT (event) DO UPDATE SET times = times + 1",
 
-		&s.findDedupe: "SELECT event, seen_at FROM dedupe WHERE expires = ? AND hash = ?",
-		&s.insertDedupe: "INSERT INTO dedupe (expires, hash, event, seen_at) VALUES (?, ?, ?, ?)" +
-			" ON CONFLICT DO UPDATE SET event = excluded.event, seen_at = excluded.seen_at",
+		&s.saveFresh:  "INSERT INTO dedupe_fresh (id, window, entries) VALUES (?, ?, ?)",
+		&s.dropFresh:  "DELETE FROM dedupe_fresh WHERE id = ?",
+		&s.saveRun:    "INSERT INTO dedupe_run (id, window, expires, hashes, filter, firsts) VALUES (?, ?, ?, ?, ?, ?)",
+		&s.dropRun:    "DELETE FROM dedupe_run WHERE id = ?",
+		&s.saveChunk:  "INSERT INTO dedupe_chunk (id, entries) VALUES (?, ?)",
+		&s.readChunk:  "SELECT entries FROM dedupe_chunk WHERE id = ?",
+		&s.dropChunks: "DELETE FROM dedupe_chunk WHERE id BETWEEN ? AND ?",
 
 		&s.insertSettled: "INSERT INTO delivery (id, project, event, connection, destination, state, attempts, created_at, updated_at, reason, next_at, first)" +
 			" VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -86,7 +91,6 @@ func (s *statements) texts() map[**commit.Statement]string {
 		&s.deleteRepeat:   "DELETE FROM repeat WHERE event = ?",
 		&s.deleteDelivery: "DELETE FROM delivery WHERE id = ?",
 		&s.deleteAttempts: "DELETE FROM attempt WHERE delivery = ?",
-		&s.oldDedupe:      "DELETE FROM dedupe WHERE (expires, hash) IN (SELECT expires, hash FROM dedupe WHERE expires <= ? ORDER BY expires, hash LIMIT ?)",
 		&s.oldRefusals:    "DELETE FROM refusal WHERE id IN (SELECT id FROM refusal WHERE source = ? AND id < ? ORDER BY id LIMIT ?)",
 		&s.oldNumbers: "DELETE FROM numbers WHERE (project, scope, id, minute) IN (SELECT project, scope, id, minute FROM numbers" +
 			" WHERE project = ? AND scope = ? AND id = ? AND minute < ? ORDER BY minute LIMIT ?)",

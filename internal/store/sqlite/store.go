@@ -29,7 +29,7 @@ type Store struct {
 	walDB   *sql.DB
 	reader  *sqlstore.Reader
 	wal     *database.Checkpointer
-	touched touches
+	touched sqlstore.Touches
 	writer  *writer
 
 	running sync.WaitGroup
@@ -228,7 +228,7 @@ func (s *Store) Catalogue(ctx context.Context) (hook.Catalogue, error) {
 
 // Apply implements store.Catalogue.
 func (s *Store) Apply(ctx context.Context, project hook.ProjectID, changes []hook.Change) error {
-	copies := copyChanges(changes)
+	copies := sqlstore.CopyChanges(changes)
 	var finish []func(context.Context) error
 	err := s.writer.Do(ctx, &operation{Task: func(ctx context.Context, conn *sql.Conn) error {
 		err := s.change(ctx, conn, func(q sqlstore.Queryer) error {
@@ -247,47 +247,11 @@ func (s *Store) Apply(ctx context.Context, project hook.ProjectID, changes []hoo
 	if err != nil {
 		return err
 	}
-	for i := range changes {
-		fillChange(&changes[i], &copies[i])
-	}
+	sqlstore.FillChanges(changes, copies)
 	for _, do := range finish {
 		if err := do(ctx); err != nil {
 			return err
 		}
 	}
 	return nil
-}
-
-// copyChanges copies the nouns, so that those of the caller stay as they are when
-// nothing comes of the changes.
-func copyChanges(changes []hook.Change) []hook.Change {
-	copies := make([]hook.Change, len(changes))
-	for i, change := range changes {
-		copies[i] = hook.Change{Op: change.Op, From: change.From, To: change.To}
-		if change.Source != nil {
-			source := *change.Source
-			copies[i].Source = &source
-		}
-		if change.Destination != nil {
-			destination := *change.Destination
-			copies[i].Destination = &destination
-		}
-		if change.Connection != nil {
-			connection := *change.Connection
-			copies[i].Connection = &connection
-		}
-	}
-	return copies
-}
-
-func fillChange(change, from *hook.Change) {
-	if change.Source != nil {
-		*change.Source = *from.Source
-	}
-	if change.Destination != nil {
-		*change.Destination = *from.Destination
-	}
-	if change.Connection != nil {
-		*change.Connection = *from.Connection
-	}
 }

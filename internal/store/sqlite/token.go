@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"sync"
 	"time"
 
 	"malote.dev/malote/internal/hook"
@@ -55,34 +54,10 @@ func (s *Store) DeleteToken(ctx context.Context, project hook.ProjectID, ref str
 	})
 }
 
-// touches remembers the minute that each token's use was last noted for, so that a
-// busy token costs one write a minute.
-type touches struct {
-	mu      sync.Mutex
-	minutes map[hook.TokenID]int64
-}
-
-// news reports whether the token's use in this minute is not noted yet.
-func (t *touches) news(id hook.TokenID, minute int64) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if last, ok := t.minutes[id]; ok && last >= minute {
-		return false
-	}
-	if t.minutes == nil || len(t.minutes) >= maxTouches {
-		t.minutes = map[hook.TokenID]int64{}
-	}
-	t.minutes[id] = minute
-	return true
-}
-
-// maxTouches bounds the memory of touches; forgetting costs a write at the most.
-const maxTouches = 10_000
-
 // TouchToken implements store.Tokens.
 func (s *Store) TouchToken(id hook.TokenID, now time.Time) {
 	minute := now.UTC().Truncate(time.Minute)
-	if !s.touched.news(id, sqlstore.Minute(minute)) {
+	if !s.touched.News(id, sqlstore.Minute(minute)) {
 		return
 	}
 	at := sqlstore.Millis(minute)

@@ -10,6 +10,7 @@ import (
 
 	"malote.dev/malote/internal/hook"
 	"malote.dev/malote/internal/store/sqlite/commit"
+	"malote.dev/malote/internal/store/sqlite/dedupe"
 	"malote.dev/malote/internal/store/sqlstore"
 )
 
@@ -26,6 +27,7 @@ type writer struct {
 	now     func() time.Time
 	inline  *inlineSet
 	known   known
+	dedupe  *dedupe.Index
 	numbers map[numbersKey]*hook.Numbers // stored values of the minutes in use
 	mark    mark
 }
@@ -76,6 +78,9 @@ func newWriter(ctx context.Context, s *Store, options *Options) (*writer, error)
 		Between: func(ctx context.Context) { s.wal.Wrote(ctx, s.conn) },
 	})
 	if err != nil {
+		return w, err
+	}
+	if w.dedupe, err = openDedupe(ctx, w); err != nil {
 		return w, err
 	}
 	if err := w.learn(ctx); err != nil {

@@ -113,3 +113,44 @@ func applyTo[T any](ctx context.Context, q Queryer, nouns *Nouns[T], item *T, do
 		return hook.Errorf(hook.KindInvalid, "%q is not an operation of a change", do.op)
 	}
 }
+
+// CopyChanges copies the nouns, so that those of the caller stay as they are when
+// nothing comes of the changes.
+func CopyChanges(changes []hook.Change) []hook.Change {
+	copies := make([]hook.Change, len(changes))
+	for i, change := range changes {
+		copies[i] = hook.Change{Op: change.Op, From: change.From, To: change.To}
+		if change.Source != nil {
+			source := *change.Source
+			copies[i].Source = &source
+		}
+		if change.Destination != nil {
+			destination := *change.Destination
+			copies[i].Destination = &destination
+		}
+		if change.Connection != nil {
+			connection := *change.Connection
+			copies[i].Connection = &connection
+		}
+	}
+	return copies
+}
+
+// FillChanges gives the nouns of changes what Apply gave to their copies.
+func FillChanges(changes, copies []hook.Change) {
+	for i := range changes {
+		fillChange(&changes[i], &copies[i])
+	}
+}
+
+func fillChange(change, from *hook.Change) {
+	if change.Source != nil {
+		*change.Source = *from.Source
+	}
+	if change.Destination != nil {
+		*change.Destination = *from.Destination
+	}
+	if change.Connection != nil {
+		*change.Connection = *from.Connection
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"malote.dev/malote/internal/hook"
@@ -137,3 +138,27 @@ func DeleteToken(ctx context.Context, q Queryer, project hook.ProjectID, ref str
 	}
 	return nil
 }
+
+// Touches remembers the minute that each token's use was last noted for, so that a
+// busy token costs one write a minute.
+type Touches struct {
+	mu      sync.Mutex
+	minutes map[hook.TokenID]int64
+}
+
+// News reports whether the token's use in this minute is not noted yet.
+func (t *Touches) News(id hook.TokenID, minute int64) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if last, ok := t.minutes[id]; ok && last >= minute {
+		return false
+	}
+	if t.minutes == nil || len(t.minutes) >= maxTouches {
+		t.minutes = map[hook.TokenID]int64{}
+	}
+	t.minutes[id] = minute
+	return true
+}
+
+// maxTouches bounds the memory of Touches; forgetting costs a write at the most.
+const maxTouches = 10_000

@@ -135,13 +135,27 @@ CREATE TABLE attempt ( -- from the second one on
 	PRIMARY KEY (delivery, number)
 ) WITHOUT ROWID;
 
-CREATE TABLE dedupe (
+-- What is remembered to recognise duplicates: see package dedupe.
+
+CREATE TABLE dedupe_fresh (
+	id      INTEGER PRIMARY KEY,
+	window  INTEGER NOT NULL, -- milliseconds
+	entries BLOB NOT NULL
+);
+
+CREATE TABLE dedupe_run (
+	id      INTEGER PRIMARY KEY,
+	window  INTEGER NOT NULL,
 	expires INTEGER NOT NULL,
-	hash    BLOB NOT NULL,
-	event   INTEGER NOT NULL,
-	seen_at INTEGER NOT NULL,
-	PRIMARY KEY (expires, hash)
-) WITHOUT ROWID;
+	hashes  INTEGER NOT NULL, -- how many
+	filter  BLOB NOT NULL,
+	firsts  BLOB NOT NULL
+);
+
+CREATE TABLE dedupe_chunk (
+	id      INTEGER PRIMARY KEY,
+	entries BLOB NOT NULL
+);
 
 CREATE TABLE refusal (
 	id       INTEGER PRIMARY KEY,
