@@ -167,17 +167,7 @@ func isCredential(name string) bool {
 		"Content-Length", "Date", "Server", "Connection", "Cache-Control", "Vary", "Etag", "Strict-Transport-Security":
 		return false
 	}
-	name = strings.ToLower(name)
-	switch name {
-	case "authorization", "proxy-authorization", "cookie", "set-cookie":
-		return true
-	}
-	for _, word := range []string{"token", "secret", "password", "passwd", "api-key", "apikey", "access-key", "credential", "authorization"} {
-		if strings.Contains(name, word) {
-			return true
-		}
-	}
-	return false
+	return hook.CredentialHeader(name)
 }
 
 // keptHeaders bounds and cleans the headers of an answer: they are somebody else's

@@ -1,19 +1,17 @@
 package hook
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // CredentialHeader reports whether a header's name says that its value proves who the
 // sender is, so that it is treated as a secret even where it is plain text.
 func CredentialHeader(name string) bool {
 	name = strings.ToLower(name)
-	switch name {
-	case "cookie", "set-cookie":
+	if name == "cookie" || name == "set-cookie" {
 		return true
 	}
-	for _, word := range []string{"authorization", "token", "secret", "password", "passwd", "api-key", "apikey", "access-key", "credential"} {
-		if strings.Contains(name, word) {
-			return true
-		}
-	}
-	return false
+	words := []string{"authorization", "token", "secret", "password", "passwd", "api-key", "apikey", "access-key", "credential"}
+	return slices.ContainsFunc(words, func(word string) bool { return strings.Contains(name, word) })
 }
