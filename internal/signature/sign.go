@@ -15,7 +15,7 @@ import (
 
 // Message is what a Signer signs: one attempt of one delivery.
 type Message struct {
-	ID     string    // the event's id, the same in every attempt, so that receivers can drop duplicates
+	ID     string    // the delivery's id, the same in every attempt, so that receivers can drop duplicates
 	Time   time.Time // the moment of this attempt; schemes use whole seconds of Unix time
 	Method string    // the request's method
 	URL    string    // the absolute URL that is requested
