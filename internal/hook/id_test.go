@@ -95,3 +95,22 @@ func TestIDKnowsItsTime(t *testing.T) {
 		t.Errorf("%d is outside of the range of its millisecond, from %d", id, hook.MinID(noon))
 	}
 }
+
+func TestIDsGrowBeyondWhatAStoreHolds(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(t *rapid.T) {
+		node := rapid.IntRange(0, hook.MaxNode)
+		held := int64(0)
+		other := hook.NewIDs(node.Draw(t, "node of before"))
+		for range rapid.IntRange(1, 5000).Draw(t, "how many") {
+			held = other.Next(noon)
+		}
+		ids := hook.NewIDs(node.Draw(t, "node"))
+		ids.Passed(held)
+		ids.Passed(0) // It never goes back.
+		yesterday := noon.Add(-24 * time.Hour)
+		if next := ids.Next(yesterday); next <= held {
+			t.Fatalf("%d came after %d", next, held)
+		}
+	})
+}

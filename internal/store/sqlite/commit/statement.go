@@ -21,8 +21,8 @@ type Statement struct {
 	row  []driver.Value
 }
 
-// Prepare prepares the text for the life of the connection, a driver.Conn of SQLite.
-func Prepare(ctx context.Context, conn driver.Conn, text string) (*Statement, error) {
+// Prepare prepares the text for the life of the connection.
+func Prepare(ctx context.Context, conn Conn, text string) (*Statement, error) {
 	preparer, ok := conn.(driver.ConnPrepareContext)
 	if !ok {
 		return nil, errors.New("the SQLite driver cannot prepare statements with a context")

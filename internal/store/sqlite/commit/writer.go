@@ -86,7 +86,7 @@ type Stats struct {
 // New returns a writer that Start starts.
 func New[B Batch](ctx context.Context, options Options[B]) (*Writer[B], error) {
 	w := &Writer[B]{options: options, line: newLine[B](), calls: make(chan func(), maxBatch)}
-	err := Raw(options.Conn, func(conn driver.Conn) error {
+	err := Raw(options.Conn, func(conn Conn) error {
 		var errs [3]error
 		w.begin, errs[0] = Prepare(ctx, conn, "BEGIN IMMEDIATE")
 		w.commit, errs[1] = Prepare(ctx, conn, "COMMIT")
@@ -96,8 +96,11 @@ func New[B Batch](ctx context.Context, options Options[B]) (*Writer[B], error) {
 	return w, err
 }
 
+// Conn is the driver's own connection, on which statements are prepared.
+type Conn = driver.Conn
+
 // Raw calls do with the driver's own connection, for Prepare.
-func Raw(conn *sql.Conn, do func(conn driver.Conn) error) error {
+func Raw(conn *sql.Conn, do func(conn Conn) error) error {
 	return conn.Raw(func(raw any) error {
 		driverConn, ok := raw.(driver.Conn)
 		if !ok {
