@@ -36,6 +36,7 @@ type settings struct {
 	dir      string
 	out      string
 	stored   int
+	kept     string // folder of a filled store that outlives the run; empty: none
 }
 
 func main() {
@@ -84,6 +85,7 @@ func parse(args []string) (*settings, error) {
 	flags.StringVar(&set.dir, "dir", "bin", "where the data lies while it runs: a real disk, not a file system in memory")
 	flags.StringVar(&set.out, "out", "docs/benchmarks.md", "the page to write; empty for none")
 	flags.IntVar(&set.stored, "stored", 0, "compare an empty store with one of so many events instead")
+	flags.StringVar(&set.kept, "kept", "", "with -stored: keep the filled store in this folder, and use the one that is there")
 	if err := flags.Parse(args); err != nil {
 		return nil, err
 	}
