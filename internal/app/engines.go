@@ -3,6 +3,7 @@ package app
 import (
 	"context"
 	"crypto/rand"
+	"fmt"
 	"net/netip"
 	"path/filepath"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"malote.dev/malote/internal/api"
 	"malote.dev/malote/internal/deliver"
 	"malote.dev/malote/internal/destination/webhook"
+	"malote.dev/malote/internal/egress"
 	"malote.dev/malote/internal/ingest"
 	"malote.dev/malote/internal/route"
 	"malote.dev/malote/web"
@@ -60,17 +62,13 @@ func (s *server) buildAPI(ctx context.Context) (err error) {
 
 func (s *server) adminTokenPath() string { return filepath.Join(s.settings.Data, adminTokenFile) }
 
-// prefixes reads ranges that the settings have been checked to hold.
+// prefixes reads ranges of addresses.
 func prefixes(texts []string) ([]netip.Prefix, error) {
 	ranges := make([]netip.Prefix, 0, len(texts))
 	for _, text := range texts {
-		prefix, err := netip.ParsePrefix(text)
+		prefix, err := egress.ParsePrefix(text)
 		if err != nil {
-			addr, addrErr := netip.ParseAddr(text)
-			if addrErr != nil {
-				return nil, err
-			}
-			prefix = netip.PrefixFrom(addr, addr.BitLen())
+			return nil, fmt.Errorf("trusted-proxies: %w", err)
 		}
 		ranges = append(ranges, prefix.Masked())
 	}

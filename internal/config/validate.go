@@ -91,9 +91,8 @@ func (v *validator) link(key, text string) {
 }
 
 func (v *validator) network(key, text string) {
-	_, prefixErr := netip.ParsePrefix(text)
-	_, addressErr := netip.ParseAddr(text)
-	v.checkf(key, prefixErr == nil || addressErr == nil, "%q is not a range of addresses: write a CIDR such as 10.0.0.0/8, or one address", text)
+	_, err := egress.ParsePrefix(text)
+	v.checkf(key, err == nil, "%q is not a range of addresses: write a CIDR such as 10.0.0.0/8, or one address", text)
 }
 
 // opening checks one range of allow-private.

@@ -17,6 +17,7 @@ import (
 // Guard decides which addresses may be reached. It never changes and is safe for
 // concurrent use.
 type Guard struct {
+	open     bool // everything may be reached
 	allow    []allowance
 	ranges4  []addressRange
 	ranges6  []addressRange
@@ -64,10 +65,7 @@ const (
 // addresses. An entry is CIDR or CIDR:PORT; a single address is a CIDR of its own;
 // IPv6 with a port is written [CIDR]:PORT.
 func NewGuard(allow []string) (*Guard, error) {
-	guard := &Guard{
-		ranges4: ranges4(), ranges6: ranges6(), metadata: metadataAddresses(),
-		global6: netip.MustParsePrefix("2000::/3"),
-	}
+	guard := newGuard()
 	for _, entry := range allow {
 		parsed, err := parseAllowance(entry)
 		if err != nil {
@@ -75,8 +73,24 @@ func NewGuard(allow []string) (*Guard, error) {
 		}
 		guard.allow = append(guard.allow, parsed)
 	}
-	guard.dialer = net.Dialer{Timeout: dialTimeout, KeepAlive: keepAlive, ControlContext: guard.control}
 	return guard, nil
+}
+
+// NewOpenGuard returns a guard that closes no address. It is for the commands, whose
+// person says where to connect, and for checks before a server applies its own rules.
+func NewOpenGuard() *Guard {
+	guard := newGuard()
+	guard.open = true
+	return guard
+}
+
+func newGuard() *Guard {
+	guard := &Guard{
+		ranges4: ranges4(), ranges6: ranges6(), metadata: metadataAddresses(),
+		global6: netip.MustParsePrefix("2000::/3"),
+	}
+	guard.dialer = net.Dialer{Timeout: dialTimeout, KeepAlive: keepAlive, ControlContext: guard.control}
+	return guard
 }
 
 // parseAllowance reads one entry of the allow list.
@@ -96,7 +110,7 @@ func parseAllowance(entry string) (allowance, error) {
 		}
 		out.port = uint16(number)
 	}
-	prefix, err := parsePrefix(network)
+	prefix, err := ParsePrefix(network)
 	if err != nil {
 		return bad("the network is not a CIDR")
 	}
@@ -126,8 +140,9 @@ func splitAllowance(entry string) (network, port string, ok bool) {
 	return entry, "", true
 }
 
-// parsePrefix reads a CIDR or a single address, v4-mapped forms as IPv4.
-func parsePrefix(text string) (netip.Prefix, error) {
+// ParsePrefix reads a CIDR, or a single address as the range of itself, v4-mapped forms
+// as IPv4. Zones are an error.
+func ParsePrefix(text string) (netip.Prefix, error) {
 	if !strings.Contains(text, "/") {
 		addr, err := netip.ParseAddr(text)
 		if err != nil {
@@ -156,7 +171,7 @@ func parsePrefix(text string) (netip.Prefix, error) {
 func (g *Guard) Check(address netip.AddrPort) error {
 	addr := canonical(address.Addr())
 	rule := g.rule(addr)
-	if rule == "" || g.allowed(addr, address.Port(), rule == ruleMetadata) {
+	if g.open || rule == "" || g.allowed(addr, address.Port(), rule == ruleMetadata) {
 		return nil
 	}
 	return &BlockedError{Address: address, Rule: rule}

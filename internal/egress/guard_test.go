@@ -226,6 +226,20 @@ func TestAllow(t *testing.T) {
 	}
 }
 
+func TestAnOpenGuardClosesNothing(t *testing.T) {
+	guard := NewOpenGuard()
+	for _, addr := range []string{"127.0.0.1:1", "10.0.0.1:443", "[::1]:9", "169.254.169.254:80", "[fd00:ec2::254]:80", "8.8.8.8:443"} {
+		if err := guard.Check(netip.MustParseAddrPort(addr)); err != nil {
+			t.Errorf("%s: %v", addr, err)
+		}
+	}
+	for rawURL, open := range map[string]bool{"http://localhost:9/": true, "http://10.0.0.1/": true, "ftp://a.example/": false, "https://": false} {
+		if err := guard.CheckURL(rawURL); (err == nil) != open {
+			t.Errorf("%s: %v", rawURL, err)
+		}
+	}
+}
+
 func TestAllowRefusesNonsense(t *testing.T) {
 	for _, entry := range []string{
 		"", "erp.example.com", "10.0.0.0/33", "10.0.0.1/8", "10.0.0.0/8:", "10.0.0.0/8:0", "10.0.0.0/8:65536", "10.0.0.0/8:https",
