@@ -209,7 +209,7 @@ func carryDestination(stored, changed *hook.DestinationSpec, named body.Fields) 
 		changed.HTTP.Sign = &hook.Sign{}
 	}
 	target := *stored.HTTP
-	if sign := changed.HTTP.Sign; sign != nil && target.Sign != nil && schemeOf(sign) != schemeOf(target.Sign) {
+	if sign := changed.HTTP.Sign; sign != nil && target.Sign != nil && sign.SchemeName() != target.Sign.SchemeName() {
 		target.Sign = nil
 		if !named.Has("http.sign.secret") {
 			sign.Secret = ""
@@ -219,18 +219,6 @@ func carryDestination(stored, changed *hook.DestinationSpec, named body.Fields) 
 		}
 	}
 	body.Carry(&hook.DestinationSpec{HTTP: &target}, changed, named)
-}
-
-// schemeOf names how a destination signs.
-func schemeOf(sign *hook.Sign) string {
-	switch {
-	case sign.None:
-		return "none"
-	case sign.Scheme == "":
-		return "standard"
-	default:
-		return sign.Scheme
-	}
 }
 
 func (s *server) saveDestination(ctx context.Context, d *hook.Destination, what string) (*rest.Versioned[DestinationOut], error) {
@@ -253,16 +241,11 @@ func (s *server) checkDestination(d *hook.Destination) error {
 	if d.HTTP == nil {
 		return nil
 	}
-	if d.HTTP.Sign == nil {
-		d.HTTP.Sign = &hook.Sign{}
+	sign, _, err := signature.CompleteSign(d.HTTP.Sign)
+	if err != nil {
+		return err
 	}
-	if sign := d.HTTP.Sign; !sign.None && len(sign.AllSecrets()) == 0 {
-		secret, err := signature.GenerateSecret(sign.Scheme)
-		if err != nil {
-			return err
-		}
-		sign.Secret = secret
-	}
+	d.HTTP.Sign = sign
 	return nil
 }
 

@@ -165,32 +165,21 @@ func because(reason string) string {
 // completeSign gives a destination that signs without a secret of its own the one
 // that it has, or else a new one; it reports whether that is new.
 func completeSign(old, spec *hook.DestinationSpec) (generated bool, err error) {
-	if spec.HTTP == nil || (spec.HTTP.Sign != nil && (spec.HTTP.Sign.None || len(spec.HTTP.Sign.AllSecrets()) > 0)) {
+	if spec.HTTP == nil {
 		return false, nil
 	}
 	target, sign := *spec.HTTP, hook.Sign{}
 	if target.Sign != nil {
 		sign = *target.Sign
 	}
-	if old.HTTP != nil && old.HTTP.Sign != nil && !old.HTTP.Sign.None && scheme(old.HTTP.Sign) == scheme(&sign) {
+	if len(sign.AllSecrets()) == 0 && old.HTTP != nil && old.HTTP.Sign != nil && old.HTTP.Sign.SchemeName() == sign.SchemeName() {
 		sign.Secret, sign.Secrets = old.HTTP.Sign.Secret, old.HTTP.Sign.Secrets
 	}
-	if len(sign.AllSecrets()) == 0 {
-		if sign.Secret, err = signature.GenerateSecret(sign.Scheme); err != nil {
-			return false, err
-		}
-		generated = true
+	if target.Sign, generated, err = signature.CompleteSign(&sign); err != nil {
+		return false, err
 	}
-	target.Sign = &sign
 	spec.HTTP = &target
 	return generated, nil
-}
-
-func scheme(sign *hook.Sign) string {
-	if sign.Scheme == "" {
-		return "standard"
-	}
-	return sign.Scheme
 }
 
 func (p *planner) connection(name string, spec ConnectionSpec, state *State) {

@@ -112,6 +112,19 @@ func (s *Sign) UnmarshalJSON(text []byte) error {
 	return strictUnmarshal(text, (*plain)(s))
 }
 
+// SchemeName returns the name of the scheme, that of the default where none is set;
+// "none" where nothing is signed.
+func (s *Sign) SchemeName() string {
+	switch {
+	case s.None:
+		return "none"
+	case s.Scheme == "":
+		return "standard"
+	default:
+		return s.Scheme
+	}
+}
+
 // AllSecrets returns the live secrets, the newest first.
 func (s *Sign) AllSecrets() []Secret {
 	all := make([]Secret, 0, 1+len(s.Secrets))

@@ -58,6 +58,22 @@ func GenerateSecret(scheme string) (hook.Secret, error) {
 	}
 }
 
+// CompleteSign returns a signing rule that lacks no secret: sign itself, or where it
+// signs and has none, a copy with a generated one. nil stands for the default rule.
+func CompleteSign(sign *hook.Sign) (complete *hook.Sign, generated bool, err error) {
+	if sign == nil {
+		sign = &hook.Sign{}
+	}
+	if sign.None || len(sign.AllSecrets()) > 0 {
+		return sign, false, nil
+	}
+	completed := *sign
+	if completed.Secret, err = GenerateSecret(sign.Scheme); err != nil {
+		return nil, false, err
+	}
+	return &completed, true, nil
+}
+
 func randomKey() []byte {
 	key := make([]byte, generatedKeySize)
 	rand.Read(key) // It never fails: crypto/rand ends the program instead.

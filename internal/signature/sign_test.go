@@ -332,6 +332,31 @@ func TestSignStateIsClean(t *testing.T) {
 	})
 }
 
+func TestCompleteSign(t *testing.T) {
+	t.Parallel()
+	for name, test := range map[string]struct {
+		sign      *hook.Sign
+		generated bool
+	}{
+		"nothing set":         {nil, true},
+		"a scheme alone":      {&hook.Sign{Scheme: "github"}, true},
+		"a secret of its own": {&hook.Sign{Secret: standardSecret}, false},
+		"one of several":      {&hook.Sign{Secrets: []hook.Secret{standardSecret}}, false},
+		"no signature":        {&hook.Sign{None: true}, false},
+	} {
+		complete, generated, err := signature.CompleteSign(test.sign)
+		if err != nil || generated != test.generated || generated != (complete.Secret != "" && complete != test.sign) {
+			t.Errorf("%s: %+v, generated: %v, %v", name, complete, generated, err)
+		}
+		if test.sign != nil && (complete.SchemeName() != test.sign.SchemeName() || generated && test.sign.Secret != "") {
+			t.Errorf("%s: %+v became %+v", name, test.sign, complete)
+		}
+	}
+	if _, _, err := signature.CompleteSign(&hook.Sign{Scheme: "rot13"}); hook.KindOf(err) != hook.KindInvalid {
+		t.Errorf("unknown scheme: error %v", err)
+	}
+}
+
 func TestGenerateSecret(t *testing.T) {
 	t.Parallel()
 	for _, scheme := range append(signature.SignSchemes(), "") {

@@ -69,7 +69,9 @@ func (f *Factory) Check(spec *hook.DestinationSpec) error {
 	checked := *spec
 	if spec.HTTP != nil {
 		target := *spec.HTTP
-		target.Sign = withSecret(target.Sign)
+		if sign, _, err := signature.CompleteSign(target.Sign); err == nil {
+			target.Sign = sign // otherwise the scheme is unknown, and the compiler says so
+		}
 		checked.HTTP = &target
 	}
 	driver, err := f.compile(&checked)
@@ -77,23 +79,6 @@ func (f *Factory) Check(spec *hook.DestinationSpec) error {
 		return err
 	}
 	return driver.Close()
-}
-
-// withSecret returns a signing rule that has a secret, if a secret is all that it lacks.
-func withSecret(sign *hook.Sign) *hook.Sign {
-	var complete hook.Sign
-	if sign != nil {
-		complete = *sign
-	}
-	if complete.None || len(complete.AllSecrets()) > 0 {
-		return sign
-	}
-	secret, err := signature.GenerateSecret(complete.Scheme)
-	if err != nil {
-		return sign // the scheme is unknown, and the compiler says so
-	}
-	complete.Secret = secret
-	return &complete
 }
 
 // Close closes the connections that no request uses. The factory's senders may still
