@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"path/filepath"
+	"runtime"
 	"sync"
 	"testing"
 
@@ -105,6 +106,9 @@ func start(t *testing.T) (w *commit.Writer[*diary], sizes *[]int, rows func() []
 			}
 			list = append(list, n)
 		}
+		if err := found.Err(); err != nil {
+			t.Fatal(err)
+		}
 		return list
 	}
 }
@@ -155,7 +159,8 @@ func TestWhoGivesUpWaitingLeavesNothing(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	gaveUp := make(chan error)
 	go func() { gaveUp <- w.Do(ctx, &operation{Apply: note(1)}) }()
-	for w.Stats().Waiting == 0 { // It gets in line at once; there is nothing else to wait for.
+	for w.Stats().Waiting == 0 {
+		runtime.Gosched() // It gets in line at once; nothing tells when.
 	}
 	cancel()
 	if err := <-gaveUp; !errors.Is(err, context.Canceled) {

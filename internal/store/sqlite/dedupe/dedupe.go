@@ -16,6 +16,7 @@
 package dedupe
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -28,8 +29,10 @@ import (
 )
 
 const (
-	// freshLimit is how many hashes a shelf gathers before they become a run.
-	freshLimit = 32 << 10
+	// freshLimit is how many hashes a shelf gathers before they become a run. Each run
+	// costs every later question a look at its filter; each hash that is fresh costs
+	// some 60 bytes of memory.
+	freshLimit = 128 << 10
 	// entrySize is a hash, an event's id and the time it was seen.
 	entrySize = len(hook.DedupeHash{}) + 8 + 8
 	// chunkEntries fill a page of 8 KiB with the row around them.
@@ -210,7 +213,7 @@ func search(records []byte, size int, hash *hook.DedupeHash) (int, bool) {
 }
 
 func compare(record []byte, hash *hook.DedupeHash) int {
-	return slices.Compare(record[:len(hash)], hash[:])
+	return bytes.Compare(record[:len(hash)], hash[:])
 }
 
 func encode(into []byte, hash *hook.DedupeHash, e entry) []byte {
@@ -298,7 +301,7 @@ func (b *Batch) makeRun(ctx context.Context, window time.Duration, s *shelf, add
 			hashes = append(hashes, hash)
 		}
 	}
-	slices.SortFunc(hashes, func(x, y hook.DedupeHash) int { return slices.Compare(x[:], y[:]) })
+	slices.SortFunc(hashes, func(x, y hook.DedupeHash) int { return bytes.Compare(x[:], y[:]) })
 	for i := range hashes {
 		e, ok := added[hashes[i]]
 		if !ok {
