@@ -38,18 +38,16 @@ func (t *twilioCheck) verify(_ context.Context, req *message.Request) (hook.Verd
 	if !ok || len(signature) != sha1.Size {
 		return hook.Verdict{}, refusef(MalformedSig, "The signature in X-Twilio-Signature is not base64 of the right length.")
 	}
-	variants, refusal := twilioSuffixes(req)
+	suffix, refusal := twilioSuffix(req)
 	if refusal != nil {
 		return hook.Verdict{}, refusal
 	}
 	for _, address := range addressForms(req.URL) {
-		for _, suffix := range variants {
-			for _, secret := range t.secrets {
-				mac := hmac.New(sha1.New, []byte(secret.text))
-				mac.Write([]byte(address + suffix))
-				if hmac.Equal(mac.Sum(nil), signature) {
-					return hook.Verdict{Scheme: "twilio", Verified: true, Secret: secret.secret}, nil
-				}
+		for _, secret := range t.secrets {
+			mac := hmac.New(sha1.New, []byte(secret.text))
+			mac.Write([]byte(address + suffix))
+			if hmac.Equal(mac.Sum(nil), signature) {
+				return hook.Verdict{Scheme: "twilio", Verified: true, Secret: secret.secret}, nil
 			}
 		}
 	}
@@ -57,33 +55,29 @@ func (t *twilioCheck) verify(_ context.Context, req *message.Request) (hook.Verd
 		"The signature in X-Twilio-Signature does not fit the request: the token or the registered address is another one.")
 }
 
-// twilioSuffixes returns what follows the address in the signed text: more than one, since
-// Twilio's own libraries do not agree on repeated parameters.
-func twilioSuffixes(req *message.Request) ([]string, *Refusal) {
+// twilioSuffix returns what follows the address in the signed text. A form counts as
+// one only when all of it can be read, since what is passed over is not signed.
+func twilioSuffix(req *message.Request) (string, *Refusal) {
 	if form, ok := req.Form(); ok {
-		return []string{formText(form, true), formText(form, false)}, nil
+		return formText(form), nil
 	}
 	if len(req.Body) == 0 {
-		return []string{""}, nil
+		return "", nil
 	}
 	sum := sha256.Sum256(req.Body)
 	want := strings.ToLower(req.QueryValue("bodySHA256"))
 	if subtle.ConstantTimeCompare([]byte(want), []byte(hex.EncodeToString(sum[:]))) != 1 {
-		return nil, refusef(BadSignature, "The parameter bodySHA256 of the address is not the SHA-256 of the body.")
+		return "", refusef(BadSignature, "The parameter bodySHA256 of the address is not the SHA-256 of the body.")
 	}
-	return []string{""}, nil
+	return "", nil
 }
 
-// formText joins name and value of the parameters, sorted by name: all different
-// values, or the first one only.
-func formText(form url.Values, all bool) string {
+// formText joins name and value of the parameters, sorted by name, with all different
+// values of each.
+func formText(form url.Values) string {
 	var b strings.Builder
 	for _, name := range slices.Sorted(maps.Keys(form)) {
-		values := form[name][:1]
-		if all {
-			values = slices.Compact(slices.Sorted(slices.Values(form[name])))
-		}
-		for _, value := range values {
+		for _, value := range slices.Compact(slices.Sorted(slices.Values(form[name]))) {
 			b.WriteString(name)
 			b.WriteString(value)
 		}

@@ -124,11 +124,12 @@ func (p *part) address(dst []byte, req *Request) []byte {
 }
 
 func appendSorted(dst []byte, req *Request) []byte {
-	if req.bodyKind() != kindForm {
-		return dst
+	form, ok := req.Form()
+	if !ok {
+		return append(dst, req.Body...) // what cannot be sorted is not left unsigned
 	}
-	for _, name := range slices.Sorted(maps.Keys(req.form)) {
-		for _, value := range req.form[name] {
+	for _, name := range slices.Sorted(maps.Keys(form)) {
+		for _, value := range form[name] {
 			dst = append(append(dst, name...), value...)
 		}
 	}

@@ -23,6 +23,38 @@ func TestFields(t *testing.T) {
 	}
 }
 
+// A checker that recurses for every bracket would end the process here, and no recover
+// helps against an exhausted stack.
+func TestHostileNestingInAFormFieldDoesNotExhaustTheStack(t *testing.T) {
+	for _, nested := range []string{strings.Repeat("[", 10<<20), strings.Repeat("%7B%22a%22:", 1<<20)} {
+		req := &Request{
+			Body:    []byte("payload=" + nested),
+			Headers: hook.Headers{{Name: "Content-Type", Value: "application/x-www-form-urlencoded"}},
+		}
+		if got, ok := req.Field("payload.plainToken"); ok {
+			t.Errorf("found %q", got)
+		}
+	}
+}
+
+func TestAFormThatCannotBeReadWholeIsNoForm(t *testing.T) {
+	for body, want := range map[string]bool{
+		"a=1&b=2": true, "a=1&b=2;c=3": false, "a=1&b=%zz": false, strings.Repeat("a&", 20_000): false,
+	} {
+		req := &Request{Body: []byte(body), Headers: hook.Headers{{Name: "Content-Type", Value: "application/x-www-form-urlencoded"}}}
+		if _, ok := req.Form(); ok != want {
+			t.Errorf("%.20s: a form is %v", body, ok)
+		}
+		template, err := Parse("{body.sorted}", ForContent)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if signed := template.Text(&Env{Request: req}); !want && signed != body {
+			t.Errorf("%.20s: %.20q would be signed, which leaves a part open", body, signed)
+		}
+	}
+}
+
 func FuzzField(f *testing.F) {
 	f.Add([]byte(`{"a":{"b":1}}`), "a.b", "application/json")
 	f.Add([]byte("a%5Bb%5D=1&c=%7B%22d%22%3A2%7D"), "c.d", "application/x-www-form-urlencoded")

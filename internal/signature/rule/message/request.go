@@ -5,6 +5,7 @@ package message
 import (
 	"bytes"
 	"crypto/x509"
+	"encoding/json"
 	"io"
 	"mime"
 	"mime/multipart"
@@ -34,6 +35,7 @@ type Request struct {
 
 	query url.Values
 	form  url.Values
+	whole bool // form is all that the body holds
 	kind  bodyKind
 }
 
@@ -49,7 +51,7 @@ const (
 // WithBody returns a copy of the request that carries another body.
 func (r *Request) WithBody(body []byte) *Request {
 	other := *r
-	other.Body, other.form, other.kind = body, nil, kindUnknown
+	other.Body, other.form, other.whole, other.kind = body, nil, false, kindUnknown
 	return &other
 }
 
@@ -92,7 +94,8 @@ func (r *Request) formField(path string) (string, bool) {
 	if bracketed := first + "[" + strings.ReplaceAll(rest, ".", "][") + "]"; r.form.Has(bracketed) {
 		return r.form.Get(bracketed), true
 	}
-	if text := r.form.Get(first); text != "" && gjson.Valid(text) {
+	// Not gjson.Valid: that recurses for every bracket, and a sender could exhaust the stack.
+	if text := r.form.Get(first); text != "" && json.Valid([]byte(text)) {
 		return scalar(gjson.Get(text, gjsonPath(rest)))
 	}
 	return "", false
@@ -133,10 +136,12 @@ const (
 	maxFormValue = 64 << 10
 )
 
-// Form returns the parameters of a form body; false when the body is no form.
+// Form returns the parameters of an URL-encoded body; false when the body is none, or
+// has pairs that cannot be read. Where parameters are signed rather than bytes, a pair
+// that is passed over here could be read by somebody else.
 func (r *Request) Form() (url.Values, bool) {
-	isForm := r.bodyKind() == kindForm
-	return r.form, isForm
+	whole := r.bodyKind() == kindForm && r.whole
+	return r.form, whole
 }
 
 func (r *Request) bodyKind() bodyKind {
@@ -151,7 +156,8 @@ func (r *Request) bodyKind() bodyKind {
 	switch media {
 	case "application/x-www-form-urlencoded":
 		r.kind = kindForm
-		r.form, _ = url.ParseQuery(string(r.Body)) // malformed pairs are dropped
+		r.form, err = url.ParseQuery(string(r.Body)) // malformed pairs are dropped
+		r.whole = err == nil
 	case "multipart/form-data":
 		r.kind = kindForm
 		r.form = readMultipart(r.Body, params["boundary"])
