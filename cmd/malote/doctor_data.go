@@ -51,11 +51,12 @@ func examineProfiles(folder string) finding {
 	return judge("profiles", fmt.Sprintf("%s, those of %s included", plural(len(gallery.Names()), "profile"), folder), nil)
 }
 
-// examineFlows reads the flow files; their variables need not be set here.
+// examineFlows reads the flow files as the start of a server would, with the variables
+// of this environment.
 func examineFlows(path string) finding {
 	files, err := flow.ReadFiles(path)
 	if err == nil {
-		_, err = flow.Parse(files, flow.Options{Lookup: os.LookupEnv})
+		_, err = flow.Parse(files, flow.Options{Lookup: os.LookupEnv, Rules: app.OfflineRules()})
 	}
 	return judge("flows", path+" has no mistakes", err)
 }

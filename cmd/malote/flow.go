@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"malote.dev/malote/internal/app"
 	"malote.dev/malote/internal/client"
 	"malote.dev/malote/internal/flow"
 	"malote.dev/malote/internal/hook"
@@ -36,7 +37,7 @@ func (p *planner) read(c *cli, command *cobra.Command) (*flow.Flow, error) {
 	if err != nil {
 		return nil, err
 	}
-	return flow.Parse(files, flow.Options{Lookup: c.lookupEnv})
+	return flow.Parse(files, flow.Options{Lookup: c.lookupEnv, Rules: app.OfflineRules()})
 }
 
 func (c *cli) planCommand() *cobra.Command {

@@ -20,6 +20,7 @@ import (
 	"malote.dev/malote/internal/account"
 	"malote.dev/malote/internal/api/rest"
 	"malote.dev/malote/internal/destination"
+	"malote.dev/malote/internal/destination/webhook"
 	"malote.dev/malote/internal/egress"
 	"malote.dev/malote/internal/flow"
 	"malote.dev/malote/internal/hook"
@@ -124,8 +125,8 @@ func newHarness(t testing.TB) *harness {
 	h.server, err = newServer(t.Context(), Options{
 		Store: store, Accounts: h.accounts, Router: router, Gallery: gallery, Ingest: door, Deliver: h.lanes,
 		Rules: flow.Rules{
-			Source: func(spec *hook.SourceSpec) error { _, err := compile(spec); return err },
-			URL:    guard.CheckURL,
+			Source:      func(spec *hook.SourceSpec) error { _, err := compile(spec); return err },
+			Destination: webhook.NewFactory(webhook.Options{Guard: guard, Logger: logger}).Check,
 		},
 		Senders: func(*hook.Destination) (*destination.Sender, error) {
 			return destination.NewSender(&fakeDriver{}, destination.Options{Logger: logger}), nil

@@ -62,7 +62,7 @@ func TestNounsAreChecked(t *testing.T) {
 		{"/destination", `{"name":"x","http":{"url":"http://169.254.169.254/latest"}}`, `["body","http","url"]`, ""},
 		{"/destination", `{"name":"x","http":{"url":"ftp://example.com/"}}`, `["body","http","url"]`, ""},
 		{"/destination", `{"name":"x","http":{"url":"https://example.com/","headers":{"bad name":"v"}}}`, `["body","http","headers`, ""},
-		{"/destination", `{"name":"x","http":{"url":"https://example.com/","sign":{"scheme":"strpe"}}}`, `["body","http","sign"]`, "stripe"},
+		{"/destination", `{"name":"x","http":{"url":"https://example.com/","sign":{"scheme":"strpe"}}}`, `["body","http","sign","scheme"]`, "stripe"},
 		{"/destination", `{"name":"x","http":{"url":"https://example.com/","timeout":"soon"}}`, `["body","http","timeout"]`, "not a duration"},
 		{"/destination", `{"name":"x","rate":"lots","http":{"url":"https://example.com/"}}`, `["body","rate"]`, "not a rate"},
 		{"/connection", `{"name":"x"}`, `["body","source"]`, "a source is needed"},

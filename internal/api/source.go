@@ -3,11 +3,9 @@ package api
 import (
 	"context"
 	"net/http"
-	"strings"
 
 	"malote.dev/malote/internal/api/body"
 	"malote.dev/malote/internal/api/rest"
-	"malote.dev/malote/internal/flow"
 	"malote.dev/malote/internal/hook"
 	"malote.dev/malote/internal/signature"
 )
@@ -200,13 +198,7 @@ func (s *server) saveSource(ctx context.Context, source *hook.Source, what strin
 
 // checkSource returns everything that is wrong with a source, before it is stored.
 func (s *server) checkSource(source *hook.Source) error {
-	problems := checkName(source.Name)
-	const name = "x"
-	state := flow.State{Sources: map[string]hook.SourceSpec{name: source.SourceSpec}}
-	for _, problem := range s.Rules.Check(&state) {
-		problem.Path = strings.Trim(strings.TrimPrefix(problem.Path, "sources."+name), ".")
-		problems = append(problems, problem)
-	}
+	problems := append(checkName(source.Name), s.Rules.CheckSource(&source.SourceSpec)...)
 	return hook.Invalid("the source cannot be saved", problems)
 }
 

@@ -24,6 +24,7 @@ import (
 
 	"malote.dev/malote/internal/app"
 	"malote.dev/malote/internal/config"
+	"malote.dev/malote/internal/hook"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -198,6 +199,17 @@ func TestAStartThatCannotWorkSaysWhy(t *testing.T) {
 				t.Error("it said that it listens")
 			}
 		})
+	}
+}
+
+func TestOfflineRulesLeaveAddressesToTheServer(t *testing.T) {
+	rules := app.OfflineRules()
+	if problems := rules.CheckDestination(&hook.DestinationSpec{HTTP: &hook.HTTPTarget{URL: "http://10.0.0.1:9/"}}); len(problems) > 0 {
+		t.Errorf("a private address: %+v", problems)
+	}
+	problems := rules.CheckDestination(&hook.DestinationSpec{HTTP: &hook.HTTPTarget{URL: "erp.example.com", Method: "PSOT"}})
+	if len(problems) != 2 || problems[0].Path != "http.method" || problems[1].Path != "http.url" {
+		t.Errorf("no address, no method: %+v", problems)
 	}
 }
 

@@ -18,9 +18,13 @@ import (
 	"malote.dev/malote/internal/telemetry"
 )
 
-// Limits of the server's connections. Bodies have limits of their own, by route.
+// Limits of the server's connections. Bodies have tighter limits of their own, by route,
+// and streams set theirs for each write. The limits on a whole request and its answer are
+// for what no handler reads, and for callers who do not take their answer.
 const (
 	readHeaderTimeout = 10 * time.Second
+	readTimeout       = 60 * time.Second
+	writeTimeout      = 3 * time.Minute
 	idleTimeout       = 120 * time.Second
 	maxHeader         = 64 << 10
 	readyTimeout      = 2 * time.Second
@@ -51,8 +55,9 @@ func (s *server) ready(w http.ResponseWriter, r *http.Request) {
 	ctx, cancel := context.WithTimeout(r.Context(), readyTimeout)
 	defer cancel()
 	if err := errors.Join(s.store.Ready(ctx), s.engine.Ready()); err != nil {
-		s.logger.Warn("not ready", "error", err)
-		answer(w, http.StatusServiceUnavailable, err.Error()+"\n")
+		// Whoever may ask need not learn of paths and queries; the log has them.
+		s.logger.WarnContext(r.Context(), "not ready", "error", err)
+		answer(w, http.StatusServiceUnavailable, "not ready: the log says why\n")
 		return
 	}
 	answer(w, http.StatusOK, "ready\n")
@@ -94,13 +99,18 @@ func reachable(addr net.Addr) string {
 	return addr.String()
 }
 
+// newServer returns a server on which no connection lives longer than it is of use.
+func newServer(handler http.Handler, logger *slog.Logger) *http.Server {
+	return &http.Server{
+		Handler: handler, ReadHeaderTimeout: readHeaderTimeout, ReadTimeout: readTimeout, WriteTimeout: writeTimeout,
+		IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader, ErrorLog: slog.NewLogLogger(logger.Handler(), slog.LevelDebug),
+	}
+}
+
 // httpService serves until its context ends, then lets requests in flight finish.
 func (s *server) httpService(listener net.Listener) run.Service {
 	grace := time.Duration(s.settings.ShutdownGrace)
-	server := &http.Server{
-		Handler: s.handler(), ReadHeaderTimeout: readHeaderTimeout, IdleTimeout: idleTimeout, MaxHeaderBytes: maxHeader,
-		ErrorLog: slog.NewLogLogger(s.logger.Handler(), slog.LevelDebug),
-	}
+	server := newServer(s.handler(), s.logger)
 	server.RegisterOnShutdown(s.live.Close)
 	return run.Func(func(ctx context.Context) error {
 		served := make(chan error, 1)

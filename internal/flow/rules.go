@@ -17,11 +17,9 @@ import (
 type Rules struct {
 	// Source compiles a source's verification, as signature.Compile does; nil: it is not checked.
 	Source func(spec *hook.SourceSpec) error
-	// Destination says whether a destination can be used as it is set up, as webhook.Factory.Check does; nil: what can
-	// be told without the server is checked.
+	// Destination says whether a destination can be used as it is set up, as webhook.Factory.Check does; nil: what its
+	// driver takes is not checked.
 	Destination func(spec *hook.DestinationSpec) error
-	// URL says whether deliveries may go to an address, as egress.Guard.CheckURL does; nil: only its form is checked.
-	URL func(rawURL string) error
 }
 
 // Check returns everything that is wrong with a state. The paths are those of the
@@ -44,6 +42,13 @@ func (r Rules) Check(state *State) []hook.Problem {
 			c.connection(&spec.ConnectionSpec)
 		})
 	}
+	return c.problems
+}
+
+// CheckSource returns what is wrong with one source; the paths start at it.
+func (r Rules) CheckSource(spec *hook.SourceSpec) []hook.Problem {
+	c := &check{rules: r}
+	c.source(spec)
 	return c.problems
 }
 
@@ -119,11 +124,8 @@ func (c *check) source(spec *hook.SourceSpec) {
 		places["dedupe"] = &spec.Dedupe.Field
 	}
 	for _, path := range names(places) {
-		for field := places[path]; field != nil; field = field.Or {
-			_, err := filter.CompileField(field)
-			c.failed(path, err)
-			path += ".or"
-		}
+		_, err := filter.CompileField(places[path])
+		c.failed(path, err)
 	}
 	if c.rules.Source != nil {
 		c.failed("", c.rules.Source(spec))
@@ -135,6 +137,17 @@ const (
 	maxConcurrency = 1000
 	maxRetries     = 100
 )
+
+func (c *check) destination(spec *hook.DestinationSpec) {
+	c.needf(spec.Concurrency >= 0 && spec.Concurrency <= maxConcurrency, "concurrency",
+		"%d is out of range: it goes from 1 to %d", spec.Concurrency, maxConcurrency)
+	switch {
+	case spec.HTTP == nil:
+		c.failf("", "the destination has no kind: write http: and its url")
+	case c.rules.Destination != nil:
+		c.failed("", c.rules.Destination(spec))
+	}
+}
 
 func (c *check) connection(spec *hook.ConnectionSpec) {
 	for i, pattern := range spec.Types {

@@ -86,6 +86,9 @@ func (c *compiler) secretValue(path string, secret hook.Secret) {
 }
 
 func (c *compiler) basic(auth *hook.BasicAuth) authorizer {
+	if auth.Username == "" && auth.Password == "" {
+		c.wrong("http.auth.basic", "it is empty: a username and a password are needed")
+	}
 	if strings.Contains(auth.Username, ":") {
 		c.wrong("http.auth.basic.username", "a user name cannot have a colon (RFC 7617)")
 	}

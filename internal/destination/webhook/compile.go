@@ -15,6 +15,7 @@ import (
 
 	"malote.dev/malote/internal/hook"
 	"malote.dev/malote/internal/signature"
+	"malote.dev/malote/internal/strict"
 )
 
 // Limits of a destination's settings.
@@ -69,11 +70,12 @@ func (c *compiler) compile(target *hook.HTTPTarget) *driver {
 }
 
 func (c *compiler) method(method string) string {
-	if method == "" {
+	methods := []string{http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodGet, http.MethodHead, http.MethodOptions}
+	switch {
+	case method == "":
 		return http.MethodPost
-	}
-	if method != strings.ToUpper(method) || !isToken(method) || method == http.MethodConnect || method == http.MethodTrace {
-		c.wrong("http.method", "%q is not a method that can be used: write POST, PUT, PATCH, DELETE or GET", method)
+	case !slices.Contains(methods, method):
+		c.wrong("http.method", "%q is not a method that can be used%s", method, strict.Suggest(method, methods))
 	}
 	return method
 }
@@ -109,7 +111,8 @@ func (c *compiler) encoding(name string) encoding {
 	case encodingStructured:
 		return encodeStructured
 	}
-	c.wrong("http.encoding", "%q is not an encoding: write %s, %s or %s", name, encodingRaw, encodingBinary, encodingStructured)
+	known := []string{encodingRaw, encodingBinary, encodingStructured}
+	c.wrong("http.encoding", "%q is not an encoding%s", name, strict.Suggest(name, known))
 	return encodeRaw
 }
 

@@ -311,6 +311,7 @@ func TestMistakes(t *testing.T) {
 		{"private", func(h *hook.HTTPTarget) { h.URL = "http://10.0.0.3/" }, "http.url", "--allow-private"},
 		{"long URL", func(h *hook.HTTPTarget) { h.URL = "https://a.example/" + strings.Repeat("x", 9000) }, "http.url", "longer"},
 		{"method", func(h *hook.HTTPTarget) { h.Method = "post" }, "http.method", "POST"},
+		{"misspelt method", func(h *hook.HTTPTarget) { h.Method = "PSOT" }, "http.method", `did you mean "POST"?`},
 		{"CONNECT", func(h *hook.HTTPTarget) { h.Method = "CONNECT" }, "http.method", "POST"},
 		{"smuggled method", func(h *hook.HTTPTarget) { h.Method = "GET / HTTP/1.1\r\nX:" }, "http.method", "POST"},
 		{"encoding", func(h *hook.HTTPTarget) { h.Encoding = "cloudevents" }, "http.encoding", "cloudevents-binary"},
@@ -332,6 +333,7 @@ func TestMistakes(t *testing.T) {
 		{"bearer with a line break", func(h *hook.HTTPTarget) { h.Auth = &hook.Auth{Bearer: "tok\n"} }, "http.auth.bearer", "read from a file"},
 		{"auth header", func(h *hook.HTTPTarget) { h.Auth = &hook.Auth{Header: &hook.HeaderAuth{Name: "Host", Value: "y"}} }, "http.auth.header.name", "transport"},
 		{"empty key", func(h *hook.HTTPTarget) { h.Auth = &hook.Auth{Header: &hook.HeaderAuth{Name: "X"}} }, "http.auth.header.value", "empty"},
+		{"empty basic", func(h *hook.HTTPTarget) { h.Auth = &hook.Auth{Basic: &hook.BasicAuth{}} }, "http.auth.basic", "username"},
 		{"basic user", func(h *hook.HTTPTarget) { h.Auth = &hook.Auth{Basic: &hook.BasicAuth{Username: "a:b"}} }, "http.auth.basic.username", "colon"},
 		{
 			"twice",
