@@ -95,7 +95,7 @@ func items(path string, value reflect.Value) []leaf {
 			texts = append(texts, quoted(written(value.Index(i))))
 			continue
 		}
-		at := path + "[" + strconv.Itoa(i) + "]"
+		at := path + "." + strconv.Itoa(i)
 		if inner := leaves(at, value.Index(i)); len(inner) > 0 {
 			all = append(all, inner...)
 		} else {

@@ -156,7 +156,7 @@ func TestParseErrors(t *testing.T) {
 		{"stuck", withConnection("    order: {key: data.id, stuck: skip}"), `flow.yaml:7:34: connections.c.order.stuck: "skip" is not a rule for a stuck head: write block, park, or skip after N`},
 		{"retry", withConnection("    retry:\n      off: true\n      schedule: [5s]"), `flow.yaml:7:5: connections.c.retry: off and schedule contradict each other: remove one of them`},
 		{"jitter", withConnection("    retry: {jitter: 2}"), `flow.yaml:7:21: connections.c.retry.jitter: 2 is not a share: it goes from 0 to 1`},
-		{"type pattern", withConnection("    types: [a, \"\"]"), `flow.yaml:7:16: connections.c.types[1]: the pattern is empty: write an event type, such as orders/create, or orders/*`},
+		{"type pattern", withConnection("    types: [a, \"\"]"), `flow.yaml:7:16: connections.c.types.1: the pattern is empty: write an event type, such as orders/create, or orders/*`},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			_, err := parse(t, test.text)
@@ -203,11 +203,11 @@ func TestParseErrorsOfOthers(t *testing.T) {
 		})
 	}
 	refuse := func(*hook.SourceSpec) error {
-		return hook.Invalid("no", []hook.Problem{{Path: "verify.hmac.hash", Message: "md4 is not known"}})
+		return hook.Invalid("no", []hook.Problem{{Path: "verify.anyOf.1.hmac.hash", Message: "md4 is not known"}})
 	}
-	_, err := Parse([]File{{Name: "f.yaml", Data: []byte("sources:\n  a:\n    verify:\n      hmac: {hash: md4}")}},
+	_, err := Parse([]File{{Name: "f.yaml", Data: []byte("sources:\n  a:\n    verify:\n      anyOf: [{none: true}, {hmac: {hash: md4}}]")}},
 		Options{Lookup: none, Rules: Rules{Source: refuse}})
-	if got, want := place(err), "f.yaml:4:20: sources.a.verify.hmac.hash: md4 is not known"; got != want {
+	if got, want := place(err), "f.yaml:4:43: sources.a.verify.anyOf.1.hmac.hash: md4 is not known"; got != want {
 		t.Errorf("got %s", got)
 	}
 }

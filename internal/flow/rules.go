@@ -151,7 +151,7 @@ func (c *check) destination(spec *hook.DestinationSpec) {
 
 func (c *check) connection(spec *hook.ConnectionSpec) {
 	for i, pattern := range spec.Types {
-		c.needf(strings.TrimSpace(pattern) != "", fmt.Sprintf("types[%d]", i), "the pattern is empty: write an event type, such as orders/create, or orders/*")
+		c.needf(strings.TrimSpace(pattern) != "", fmt.Sprintf("types.%d", i), "the pattern is empty: write an event type, such as orders/create, or orders/*")
 	}
 	if spec.Filter != "" {
 		_, err := filter.Compile(spec.Filter)

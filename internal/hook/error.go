@@ -56,7 +56,7 @@ type Error struct {
 
 // Problem is one wrong field of an input.
 type Problem struct {
-	Path    string // dotted path of the field, such as "http.url"
+	Path    string // dotted path of the field, such as "http.url" or "types.0"
 	Message string // what is wrong and how to mend it
 }
 

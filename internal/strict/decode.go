@@ -42,14 +42,14 @@ func (d *Decoder) Addf(at Position, format string, args ...any) {
 	d.problems = append(d.problems, Problem{Position: at, Message: fmt.Sprintf(format, args...)})
 }
 
-// At returns where the value with a dotted path was read, or where the nearest value
+// At returns where the value with a dotted path, such as "list.0.name", was read, or where the nearest value
 // around it was; false when no part of the path is known.
 func (d *Decoder) At(path string) (Position, bool) {
 	for {
 		if at, ok := d.positions[path]; ok {
 			return at, true
 		}
-		cut := strings.LastIndexAny(path, ".[")
+		cut := strings.LastIndexByte(path, '.')
 		if cut < 0 {
 			return Position{}, false
 		}
@@ -321,7 +321,7 @@ func (w *walk) list(path string, node *yaml.Node, into reflect.Value) {
 	}
 	into.Set(reflect.MakeSlice(into.Type(), len(node.Content), len(node.Content)))
 	for i, item := range node.Content {
-		w.value(fmt.Sprintf("%s[%d]", path, i), item, into.Index(i))
+		w.value(join(path, strconv.Itoa(i)), item, into.Index(i))
 	}
 }
 

@@ -80,8 +80,8 @@ func TestDecode(t *testing.T) {
 		t.Errorf("got %+v", got)
 	}
 	for path, want := range map[string]string{
-		"name": "a.yaml:1:7", "labels": "a.yaml:4:1", "labels.a": "a.yaml:4:16", "list[0]": "a.yaml:6:5", "list[0].name": "a.yaml:6:11",
-		"list[0].nowhere.deep": "a.yaml:6:5", "list[7]": "a.yaml:5:1",
+		"name": "a.yaml:1:7", "labels": "a.yaml:4:1", "labels.a": "a.yaml:4:16", "list.0": "a.yaml:6:5", "list.0.name": "a.yaml:6:11",
+		"list.0.nowhere.deep": "a.yaml:6:5", "list.7": "a.yaml:5:1",
 	} {
 		if at, ok := d.At(path); !ok || at.String() != want {
 			t.Errorf("At(%q) = %s, want %s", path, at, want)

@@ -99,7 +99,7 @@ func Parse(file string, data []byte) (*Profile, []hook.Problem) {
 		decoder.Addf(strict.Position{File: file}, "a profile is one YAML document, not %d", len(documents))
 	}
 	profile.place = func(path string) string {
-		at, ok := decoder.At(bracketed(path))
+		at, ok := decoder.At(path)
 		if !ok {
 			at = strict.Position{File: file}
 		}
@@ -113,22 +113,6 @@ func Parse(file string, data []byte) (*Profile, []hook.Problem) {
 		found = append(found, hook.Problem{Path: one.String(), Message: one.Message})
 	}
 	return profile, found
-}
-
-// bracketed turns "anyOf.0.hmac" into "anyOf[0].hmac", as the decoder names places.
-func bracketed(path string) string {
-	var b strings.Builder
-	for part := range strings.SplitSeq(path, ".") {
-		switch {
-		case part != "" && strings.Trim(part, "0123456789") == "":
-			b.WriteString("[" + part + "]")
-		case b.Len() > 0:
-			b.WriteString("." + part)
-		default:
-			b.WriteString(part)
-		}
-	}
-	return b.String()
 }
 
 // check finds what a single file can get wrong by itself. The rule and its templates
@@ -154,13 +138,13 @@ func (p *Profile) check(file string, decoder *strict.Decoder) {
 	for i := range p.Settings {
 		name := p.Settings[i].Name
 		if name == "" || seen[name] {
-			complainf(fmt.Sprintf("settings[%d].name", i), "every setting needs a name of its own")
+			complainf(fmt.Sprintf("settings.%d.name", i), "every setting needs a name of its own")
 		}
 		seen[name] = true
 	}
 	for i := range p.Handshakes {
 		if p.Handshakes[i].Name == "" {
-			complainf(fmt.Sprintf("handshakes[%d]", i), "every handshake needs a name")
+			complainf(fmt.Sprintf("handshakes.%d", i), "every handshake needs a name")
 		}
 	}
 }

@@ -32,13 +32,3 @@ func TestTheReferenceIsComplete(t *testing.T) {
 		}
 	}
 }
-
-func TestBracketed(t *testing.T) {
-	for path, want := range map[string]string{
-		"verify.anyOf.0.hmac": "verify.anyOf[0].hmac", "handshakes.1.when": "handshakes[1].when", "name": "name", "": "",
-	} {
-		if got := bracketed(path); got != want {
-			t.Errorf("%q: %q", path, got)
-		}
-	}
-}
