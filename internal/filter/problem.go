@@ -8,6 +8,7 @@ import (
 	"cel.dev/cel-go/cel"
 
 	"malote.dev/malote/internal/hook"
+	"malote.dev/malote/internal/strict"
 )
 
 // invalid returns the error for an expression that cannot be used.
@@ -100,38 +101,10 @@ func syntaxHint(message string) string {
 
 // meant returns ", did you mean …?" when one of the names is close to the one given.
 func meant(name string, names []string) string {
-	best, bestDistance := "", len(name)/3+1
-	for _, candidate := range names {
-		if d := distance(strings.ToLower(name), strings.ToLower(candidate)); d <= bestDistance && (best == "" || d < bestDistance) {
-			best, bestDistance = candidate, d
-		}
+	if near := strict.Nearest(name, names); near != "" {
+		return ", did you mean " + near + "?"
 	}
-	if best == "" {
-		return ""
-	}
-	return ", did you mean " + best + "?"
-}
-
-// distance is how many characters must be changed, added or removed to turn one text
-// into the other (Levenshtein).
-func distance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := diagonal
-			if a[i] != b[j] {
-				cost++
-			}
-			diagonal = row[j+1]
-			row[j+1] = min(cost, row[j]+1, row[j+1]+1)
-		}
-	}
-	return row[len(b)]
+	return ""
 }
 
 // maxErrorText is how long the text of an evaluation's error may be; it is stored with
