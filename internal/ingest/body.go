@@ -42,15 +42,30 @@ func (x *exchange) readBody(w http.ResponseWriter, r *http.Request) ([]byte, err
 	// The server's own deadlines know nothing of bodies; where the connection has none,
 	// as in tests, there is nothing to limit.
 	deadline := http.NewResponseController(w)
-	if err := deadline.SetReadDeadline(time.Now().Add(x.options.ReadTimeout)); err == nil {
-		defer func() { _ = deadline.SetReadDeadline(time.Time{}) }()
+	limited := deadline.SetReadDeadline(time.Now().Add(x.options.ReadTimeout)) == nil
+	body, err := x.readAll(r, limit)
+	if limited && err == nil {
+		// With an error the deadline stays: the server still reads what is left of the body.
+		_ = deadline.SetReadDeadline(time.Time{})
 	}
+	return body, err
+}
+
+// readAll reads the body and notes in the exchange what memory that took.
+func (x *exchange) readAll(r *http.Request, limit int64) ([]byte, error) {
 	if r.ContentLength > 0 && r.ContentLength <= trustedLength {
+		if !x.memory.take(r.ContentLength, true) {
+			return nil, errBusy
+		}
+		x.taken = r.ContentLength
 		body := make([]byte, r.ContentLength)
 		n, err := io.ReadFull(r.Body, body)
 		return body[:n], err
 	}
-	return readGrowing(r.Body, limit)
+	from := &charged{from: r.Body, room: x.memory}
+	body, err := readGrowing(from, limit)
+	x.taken = from.taken
+	return body, err
 }
 
 // scratch holds buffers for bodies whose length is unknown or not to be trusted.
@@ -83,6 +98,10 @@ func (x *exchange) refuseBody(w http.ResponseWriter, r *http.Request, err error)
 	// What is left of the body is not read, so the connection is of no further use.
 	w.Header().Set("Connection", "close")
 	switch {
+	case errors.Is(err, errBusy):
+		x.numbers.refused(ReasonBusy)
+		w.Header().Set("Retry-After", retryAfter)
+		answerProblem(w, http.StatusServiceUnavailable, hook.KindUnavailable.String(), "too many requests are in flight, send it again later")
 	case errors.Is(err, errTooLarge):
 		x.refuse(r.Context(), refused{
 			reason:      ReasonTooLarge,

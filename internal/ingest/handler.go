@@ -61,6 +61,9 @@ type Options struct {
 	PublicURL string
 	// MaxBody bounds every source's own limit, in bytes; 0: it does not.
 	MaxBody int64
+	// Memory bounds the bodies of all requests in flight, in bytes; what comes beyond is
+	// asked to come again. 0: 128 MiB, or four times MaxBody if that is more.
+	Memory int64
 }
 
 // DefaultReadTimeout is how long a sender may take to send a body.
@@ -71,6 +74,7 @@ const DefaultReadTimeout = 30 * time.Second
 type Handler struct {
 	options Options
 	metrics *metrics
+	memory  *memory
 }
 
 // PathPrefix is where sources are reached: it is followed by a source's id or name.
@@ -94,7 +98,7 @@ func New(options Options) (*Handler, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Handler{options: options, metrics: m}, nil
+	return &Handler{options: options, metrics: m, memory: newMemory(options.Memory, options.MaxBody)}, nil
 }
 
 // ServeHTTP implements http.Handler.
@@ -108,6 +112,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	x := &exchange{intake: h.intakeOf(source), began: began}
+	defer func() { h.memory.give(x.taken) }()
 	x.serve(w, r, rest)
 }
 
@@ -117,6 +122,7 @@ type exchange struct {
 
 	began   time.Time
 	request signature.Request
+	taken   int64 // of the memory for bodies, in bytes
 }
 
 func (x *exchange) serve(w http.ResponseWriter, r *http.Request, rest string) {

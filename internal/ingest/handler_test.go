@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"errors"
+	"io"
 	"log/slog"
 	"maps"
 	"net"
@@ -433,6 +434,10 @@ func TestSlowAndBrokenSendersAreCutOff(t *testing.T) {
 			n, err := connection.Read(answer)
 			if err != nil || !bytes.HasPrefix(answer[:n], []byte("HTTP/1.1 "+c.status)) {
 				t.Errorf("got %q, %v", answer[:n], err)
+			}
+			// A server that waited for the rest of the body would be held for good.
+			if _, err := io.Copy(io.Discard, connection); err != nil {
+				t.Errorf("the connection stayed open: %v", err)
 			}
 		})
 	}

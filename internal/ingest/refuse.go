@@ -25,6 +25,7 @@ const (
 	ReasonBroken        = "broken_body"        // the body ended early; counted only
 	ReasonMethod        = "method_not_allowed" // counted only
 	ReasonUnavailable   = "not_stored"         // the store took nothing; counted only
+	ReasonBusy          = "overloaded"         // there is no memory for its body now; counted only
 	ReasonGone          = "sender_gone"        // the sender left while its event waited; counted only
 	ReasonUnverified    = "verification_error" // verification could not be carried out
 )
