@@ -117,7 +117,7 @@ func standing(job *hook.Job, route Route, ok bool) (hook.Settlement, bool) {
 	return settlement, true
 }
 
-// refuse fails a delivery whose destination cannot be used as it is set up.
+// refuse ends an attempt before it is made: the destination cannot be used as it is set up.
 func (e *Engine) refuse(l *lane, it *item, route Route, err error) {
 	now := time.Now()
 	outcome, text := destination.Describe(err)

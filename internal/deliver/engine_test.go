@@ -608,13 +608,13 @@ func TestChangedDestination(t *testing.T) {
 	})
 }
 
-func TestUnusableDestinationFails(t *testing.T) {
+func TestUnusableDestinationIsTriedAgain(t *testing.T) {
 	bubble(t, nil, func(b *bench) {
 		b.catalogue.change(destinationID, func(d *hook.Destination) { d.HTTP = &hook.HTTPTarget{URL: "http://10.0.0.3/"} })
 		job := b.accept(destinationID, "{}")
 		synctest.Wait()
 		row := b.queue.row(job.Delivery.ID)
-		if row.state != hook.StateFailed || row.attempts[0].Outcome != hook.OutcomeConfig || !strings.Contains(row.reason, "--allow-private 10.0.0.3/32:80") {
+		if row.state != hook.StatePending || row.attempts[0].Outcome != hook.OutcomeConfig || !strings.Contains(row.reason, "--allow-private 10.0.0.3/32:80") {
 			t.Errorf("state %v, attempts %+v because %q", row.state, row.attempts, row.reason)
 		}
 	})
@@ -630,7 +630,7 @@ func TestPanickingDriver(t *testing.T) {
 		defer func() { b.stop() }()
 		job := b.accept(destinationID, "{}")
 		synctest.Wait()
-		if row := b.queue.row(job.Delivery.ID); row.state != hook.StateFailed || row.attempts[0].Outcome != hook.OutcomeConfig {
+		if row := b.queue.row(job.Delivery.ID); row.state != hook.StatePending || row.attempts[0].Outcome != hook.OutcomeConfig {
 			t.Errorf("state %v, attempts %+v", row.state, row.attempts)
 		}
 	})

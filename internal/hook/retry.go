@@ -59,9 +59,12 @@ func (p *RetryPolicy) Decide(try Try, now time.Time, random float64) Decision {
 	switch try.Outcome {
 	case OutcomeSuccess:
 		return Decision{State: StateSucceeded}
-	case OutcomeGone, OutcomeRefused, OutcomeBlocked, OutcomeConfig:
+	case OutcomeGone, OutcomeRefused:
 		return Decision{State: StateFailed, Reason: try.Detail}
 	case OutcomeThrottled, OutcomeRejected, OutcomeRedirect, OutcomeTimeout, OutcomeNetwork:
+	case OutcomeBlocked, OutcomeConfig:
+		// What the operator set up can be mended. A server that was started without an
+		// --allow-private of the day before must not end everything that waits.
 	}
 	schedule := p.Schedule
 	switch {
