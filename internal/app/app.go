@@ -143,6 +143,8 @@ func (s *server) openStore(ctx context.Context) error {
 	return nil
 }
 
+var _ signature.KeyRefresher = (*egress.Fetcher)(nil)
+
 // compile is signature.Compile with what this server knows.
 func (s *server) compile(spec *hook.SourceSpec) (*signature.Verifier, error) {
 	return signature.Compile(spec, s.gallery, s.fetcher)

@@ -1,6 +1,7 @@
 package signature_test
 
 import (
+	"context"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -155,6 +156,20 @@ func TestMTLSBehindAProxy(t *testing.T) {
 			passes(t, v, req)
 		})
 	}
+	// A proxy that adds to what it was sent leaves the sender's word in front of its own.
+	nginx, envoy := url.PathEscape(text), `Cert="`+strings.ReplaceAll(url.QueryEscape(text), "+", "%20")+`"`
+	own := newAuthority(t).issue(t, "proxy's view", &testRSA(t).PublicKey)
+	for name, values := range map[string][]string{
+		"two headers": {nginx, url.PathEscape(certificatePEM(own))},
+		"one list":    {envoy + `,Cert="` + url.PathEscape(certificatePEM(own)) + `"`},
+	} {
+		spoofed := request("{}")
+		for _, value := range values {
+			spoofed.Headers = append(spoofed.Headers, hook.Header{Name: "X-Client-Cert", Value: value})
+		}
+		spoofed.Peer = netip.MustParseAddr("10.1.2.3")
+		t.Run(name, func(t *testing.T) { refused(t, v, spoofed, "bad_certificate") })
+	}
 	broken := request("{}", "X-Client-Cert", "no certificate")
 	broken.Peer = netip.MustParseAddr("10.1.2.3")
 	refused(t, v, broken, "bad_certificate")
@@ -256,7 +271,7 @@ func snsMessage(t *testing.T, fields map[string]string, names ...string) string 
 
 const (
 	snsTopic = "arn:aws:sns:sa-east-1:123456789012:t"
-	snsCert  = "https://sns.sa-east-1.amazonaws.com/k.pem"
+	snsCert  = "https://sns.sa-east-1.amazonaws.com/SimpleNotificationService-0a1b.pem"
 )
 
 func snsVerifier(t *testing.T, keys keyFile) *signature.Verifier {
@@ -286,8 +301,6 @@ func TestSNS(t *testing.T) {
 	passes(t, v, request(notice(func(f map[string]string) { f["Subject"] = "s" })))
 	refused(t, v, request(strings.Replace(good, "hello", "hallo", 1)), "bad_signature")
 	refused(t, v, request(notice(func(f map[string]string) { f["TopicArn"] = "arn:aws:sns:sa-east-1:9:evil" })), "bad_claim")
-	refused(t, v, request(notice(func(f map[string]string) { f["SigningCertURL"] = "https://evil.example/k.pem" })), "bad_signature")
-	refused(t, v, request(notice(func(f map[string]string) { f["SigningCertURL"] = "https://sns.sa-east-1.amazonaws.com/k" })), "bad_certificate")
 	refused(t, v, request(notice(func(f map[string]string) { f["Type"] = "Other" })), "malformed_signature")
 	refused(t, v, request("raw delivery"), "malformed_signature")
 	refused(t, v, request(`{"Message":"raw"}`), "missing_signature")
@@ -297,6 +310,42 @@ func TestSNS(t *testing.T) {
 	// The first of two equal names would be verified and the last one read.
 	for _, twice := range []string{`"Message":"forged"`, `"message":"forged"`} {
 		refused(t, v, request(strings.TrimSuffix(good, "}")+","+twice+"}"), "malformed_signature")
+	}
+}
+
+// The key is the attacker's own in all of these: what counts is that it is not fetched.
+func TestSNSTakesCertificatesFromNowhereElse(t *testing.T) {
+	const file = "SimpleNotificationService-0a1b.pem"
+	for _, address := range []string{
+		"https://evil.example/" + file,
+		"https://sns.evil.example/" + file,
+		"https://sns.s3.amazonaws.com/" + file, // a bucket named sns
+		"https://sns.s3-us-west-2.amazonaws.com/" + file,
+		"https://sns.s3-accelerate.amazonaws.com/" + file,
+		"https://sns.us-east-1.s3.amazonaws.com/" + file,
+		"https://sns.us-east-1.amazonaws.com.evil.example/" + file,
+		"https://sns.us-east-1.amazonaws.com@evil.example/" + file,
+		"https://sns.us-east-1.amazonaws.com:8443/" + file,
+		"http://sns.us-east-1.amazonaws.com/" + file,
+		"https://sns.us-east-1.amazonaws.com/k",
+		"https://sns.us-east-1.amazonaws.com/k.pem",
+		"https://sns.us-east-1.amazonaws.com/x/" + file,
+		"https://sns.us-east-1.amazonaws.com/SimpleNotificationService-a%2f..%2fk.pem",
+		"https://sns.us-east-1.amazonaws.com/" + file + "?Action=Publish",
+		"https://sns.us-east-1.amazonaws.com/?Action=x&y=" + file,
+		"",
+	} {
+		keys := keyFile{}
+		v := snsVerifier(t, keys)
+		keys[address] = keys[snsCert]
+		fields := map[string]string{
+			"Type": "Notification", "Message": "hello", "MessageId": "1", "Timestamp": "2026-01-02T03:04:05Z",
+			"TopicArn": snsTopic, "SigningCertURL": address,
+		}
+		body := snsMessage(t, fields, "Message", "MessageId", "Subject", "Timestamp", "TopicArn", "Type")
+		if verdict, err := v.Verify(t.Context(), request(body)); err == nil {
+			t.Errorf("the certificate at %s was trusted: %+v", address, verdict)
+		}
 	}
 }
 
@@ -503,6 +552,43 @@ func TestIssuerTokens(t *testing.T) {
 	if hook.KindOf(refusal(t, v, request("{}"))) != hook.KindUnauthorized {
 		t.Error("a refusal is not of the kind that turns the sender away")
 	}
+}
+
+// cachedKeys keeps what it answered first until it is asked to refresh.
+type cachedKeys struct {
+	kept, present string
+	refreshed     int
+}
+
+func (c *cachedKeys) Fetch(context.Context, string) ([]byte, error) { return []byte(c.kept), nil }
+
+func (c *cachedKeys) Refresh(context.Context, string) ([]byte, error) {
+	c.refreshed++
+	c.kept = c.present
+	return []byte(c.kept), nil
+}
+
+func TestAnIssuersNewKeyCountsAtOnce(t *testing.T) {
+	keys := &cachedKeys{kept: jwks(t, "k1"), present: jwks(t, "k2")}
+	v, err := signature.Compile(&hook.SourceSpec{Verify: &hook.Verify{JWT: &hook.JWTRule{JWKS: issuerKeys, Audience: "us"}}}, nil, keys)
+	if err != nil {
+		t.Fatal(err)
+	}
+	signedBy := func(id string) *signature.Request {
+		return request("{}", "Authorization", "Bearer "+token(t, `{"alg":"RS256","kid":"`+id+`"}`, `{"aud":"us","exp":9999999999}`))
+	}
+	passes(t, v, signedBy("k1"))
+	forged := signedBy("k1")
+	setHeader(forged, "Authorization", forged.Headers.Get("Authorization")+"AA")
+	refused(t, v, forged, "bad_token")
+	if keys.refreshed != 0 {
+		t.Errorf("the keys were asked for %d times more although the token's key was among them", keys.refreshed)
+	}
+	passes(t, v, signedBy("k2"))
+	if keys.refreshed != 1 {
+		t.Errorf("the keys were asked for %d times more, want once", keys.refreshed)
+	}
+	refused(t, v, signedBy("k3"), "bad_token")
 }
 
 // A key that is for one algorithm is not taken for another, whatever the token says.

@@ -30,7 +30,7 @@ func (v *Verifier) Explain(ctx context.Context, req *Request, refusal error) []s
 		e.absent()
 	case rule.MalformedSig:
 		e.shape()
-		_ = e.try(e.ruleVariants()) || e.try(e.spellings())
+		_ = len(req.Body) > maxExplainedBody || e.try(e.ruleVariants()) || e.try(e.spellings())
 	case rule.BadSignature, rule.BadToken, rule.BadCredential:
 		e.search()
 	case rule.OutOfTolerance, rule.MalformedTime:

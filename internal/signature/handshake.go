@@ -243,5 +243,5 @@ func (v *Verifier) answer(ctx context.Context, h *handshake, req *Request) (*Rep
 		}
 		reply.Headers = append(reply.Headers, hook.Header{Name: h.headers[i].name, Value: value})
 	}
-	return reply, true
+	return reply, !env.Refused()
 }

@@ -4,6 +4,7 @@ import (
 	"crypto/ed25519"
 	"crypto/sha256"
 	"encoding/hex"
+	"net/url"
 	"slices"
 	"strings"
 	"testing"
@@ -192,6 +193,29 @@ func TestEveryHandshakeOfAProfileCompilesAndIsNamed(t *testing.T) {
 			if h.Fetch != "" && slices.ContainsFunc(h.Hosts, func(host string) bool { return strings.HasPrefix(host, "*") && strings.Count(host, ".") < 2 }) {
 				t.Errorf("%s: the hosts of %s are too wide", p.Name, h.Name)
 			}
+		}
+	}
+}
+
+// X signs challenges and requests with the same key over nothing but their text: who may
+// have any text signed as a challenge can send forged events.
+func TestAChallengeIsNoOracleForSignatures(t *testing.T) {
+	_, v := sampleOf(t, "x")
+	ask := func(challenge string) (*signature.Reply, bool) {
+		req := request("")
+		req.Method, req.Query = "GET", "crc_token="+url.QueryEscape(challenge)
+		return v.Handshake(t.Context(), req)
+	}
+	for _, good := range []string{"MGExNGY4MjUtZmZjMC00OTVhLThhZDAtZjA1YTllYmNhNzFj", "0a14f825-ffc0-495a-8ad0-f05a9ebca71c", "a/b+c=="} {
+		if _, ok := ask(good); !ok {
+			t.Errorf("the challenge %q was not answered", good)
+		}
+	}
+	for _, forged := range []string{
+		`{"for_user_id":"1","tweet_create_events":[]}`, `[]`, `v0:1700000000:{}`, "a b", "a\nb", "a&b", strings.Repeat("a", 257), "é",
+	} {
+		if reply, ok := ask(forged); ok {
+			t.Errorf("%q was signed: %s", forged, reply.Body)
 		}
 	}
 }

@@ -22,6 +22,10 @@ type Request = message.Request
 // answers may be cached for minutes.
 type KeyFetcher = rule.KeyFetcher
 
+// KeyRefresher is a KeyFetcher that caches. It is asked again when a document lacks the
+// key that a request names, so that an issuer's new key counts at once.
+type KeyRefresher = rule.KeyRefresher
+
 // Refusal says why a request did not pass: a reason of the closed set Reasons and a
 // sentence without secrets. hook.KindOf tells whether the sender should be turned away
 // (KindUnauthorized) or try again (KindUnavailable).

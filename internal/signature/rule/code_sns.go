@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rsa"
 	"encoding/json"
+	"net/url"
 	"slices"
 	"strings"
 
@@ -85,9 +86,43 @@ func (m snsMessage) content(names []string) []byte {
 	return out
 }
 
+// isSNSCertificate says whether an address is one where SNS itself keeps certificates.
+// Hosts of other services fit the pattern of SNS: sns.s3-us-west-2.amazonaws.com is
+// the bucket named sns, whose owner could put a certificate there; no region has digits
+// before its end. An answer that SNS gives to a query is not a file of its own either.
+func isSNSCertificate(address string) bool {
+	parsed, err := url.Parse(address)
+	if err != nil || parsed.RawQuery != "" || parsed.ForceQuery {
+		return false
+	}
+	labels := strings.Split(strings.ToLower(parsed.Hostname()), ".")
+	name, isPEM := strings.CutSuffix(parsed.EscapedPath(), ".pem")
+	id, own := strings.CutPrefix(name, "/SimpleNotificationService-")
+	return len(labels) > 1 && isRegion(labels[1]) && isPEM && own && id != "" && !strings.ContainsAny(id, "/%")
+}
+
+// isRegion says whether a label has the form of an AWS region: "us-east-1", "us-gov-west-1".
+func isRegion(label string) bool {
+	words := strings.Split(label, "-")
+	last := len(words) - 1
+	if last < 2 {
+		return false
+	}
+	for i, word := range words {
+		first, until := byte('a'), byte('z')
+		if i == last {
+			first, until = '0', '9'
+		}
+		if word == "" || strings.ContainsFunc(word, func(r rune) bool { return r < rune(first) || r > rune(until) }) {
+			return false
+		}
+	}
+	return true
+}
+
 func (s *snsCheck) key(ctx context.Context, req *message.Request, address string) (*rsa.PublicKey, *Refusal) {
-	if !strings.HasSuffix(address, ".pem") {
-		return nil, refusef(BadCertificate, "SigningCertURL does not name a .pem file.")
+	if !isSNSCertificate(address) {
+		return nil, refusef(BadCertificate, "SigningCertURL is not the address of a certificate of SNS.")
 	}
 	raw, refusal := fetchAllowed(ctx, s.keys, address, snsHosts()...)
 	if refusal != nil {

@@ -35,6 +35,13 @@ type KeyFetcher interface {
 	Fetch(ctx context.Context, address string) ([]byte, error)
 }
 
+// KeyRefresher is a KeyFetcher that keeps what it got. Refresh passes over that for a
+// caller who lacks a key in it, within a pace of its own: anybody can name a key.
+type KeyRefresher interface {
+	KeyFetcher
+	Refresh(ctx context.Context, address string) ([]byte, error)
+}
+
 // Rule is a compiled hook.Verify. It is safe for concurrent use.
 type Rule struct {
 	check      checker

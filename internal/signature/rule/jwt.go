@@ -182,9 +182,19 @@ func (k *keySet) verify(ctx context.Context, text string) ([]byte, error) {
 	if err != nil {
 		return nil, notAToken(err)
 	}
-	set, err := k.load(ctx)
+	payload, missing, err := k.verifyWith(ctx, signed, k.fetcher.Fetch)
+	if refresher, ok := k.fetcher.(KeyRefresher); ok && missing {
+		payload, _, err = k.verifyWith(ctx, signed, refresher.Refresh)
+	}
+	return payload, err
+}
+
+// verifyWith verifies a token by the keys that fetch returns. It reports whether the
+// token's key is not among them, as after the issuer's change to a new one.
+func (k *keySet) verifyWith(ctx context.Context, signed *jose.JSONWebSignature, fetch fetchFunc) (payload []byte, missing bool, err error) {
+	set, err := k.load(ctx, fetch)
 	if err != nil {
-		return nil, &Refusal{Reason: KeysUnavailable, Message: "The issuer's keys cannot be had right now.", Err: err}
+		return nil, false, &Refusal{Reason: KeysUnavailable, Message: "The issuer's keys cannot be had right now.", Err: err}
 	}
 	header := signed.Signatures[0].Header
 	candidates := set.Keys
@@ -197,14 +207,18 @@ func (k *keySet) verify(ctx context.Context, text string) ([]byte, error) {
 			continue
 		}
 		if payload, err := signed.Verify(key.Key); err == nil {
-			return payload, nil
+			return payload, false, nil
 		}
 	}
-	return nil, refusef(BadToken, "The token is not signed by any of the issuer's keys.")
+	missing = header.KeyID == "" || len(candidates) == 0
+	return nil, missing, refusef(BadToken, "The token is not signed by any of the issuer's keys.")
 }
 
-func (k *keySet) load(ctx context.Context) (*jose.JSONWebKeySet, error) {
-	text, err := k.fetcher.Fetch(ctx, k.address)
+// fetchFunc is how a document is got.
+type fetchFunc func(ctx context.Context, address string) ([]byte, error)
+
+func (k *keySet) load(ctx context.Context, fetch fetchFunc) (*jose.JSONWebKeySet, error) {
+	text, err := fetch(ctx, k.address)
 	if err != nil {
 		return nil, fmt.Errorf("fetching the keys: %w", err)
 	}

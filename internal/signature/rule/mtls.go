@@ -68,6 +68,11 @@ func (m *mtlsCheck) chain(req *message.Request) ([]*x509.Certificate, *Refusal) 
 	if !m.proxies.contains(req.Connected()) {
 		return nil, refusef(NoCertificate, "The header %s is not believed from %s, which is not one of the proxies.", m.header, req.Connected())
 	}
+	// One that the sender wrote may stand before the proxy's own. Certificates are no
+	// secret, so only the proxy's word makes one worth anything.
+	if len(req.Headers.Values(m.header)) > 1 || strings.Count(text, certificatePair) > 1 {
+		return nil, refusef(BadCertificate, "The header %s holds more than one certificate of a client: the proxy has to replace what it was sent.", m.header)
+	}
 	chain := parseCertificateHeader(text)
 	if len(chain) == 0 {
 		return nil, refusef(BadCertificate, "The certificate in the header %s cannot be read.", m.header)
@@ -124,11 +129,14 @@ func MatchHost(pattern, host string) bool {
 // maxChain is how many certificates of a chain are read.
 const maxChain = 8
 
+// certificatePair begins the certificate in the header of Envoy.
+const certificatePair = `Cert="`
+
 // parseCertificateHeader reads the forms in which proxies hand certificates over:
 // URL-encoded PEM (nginx), PEM with its line ends turned into spaces (Apache,
 // HAProxy), bare base64 in a list (Traefik), Cert="…" (Envoy) and :base64: (RFC 9440).
 func parseCertificateHeader(text string) []*x509.Certificate {
-	if _, after, ok := strings.Cut(text, `Cert="`); ok {
+	if _, after, ok := strings.Cut(text, certificatePair); ok {
 		text, _, _ = strings.Cut(after, `"`)
 	}
 	if plain, err := url.PathUnescape(text); err == nil {

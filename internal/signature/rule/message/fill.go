@@ -16,7 +16,14 @@ type Env struct {
 	Timestamp string // as it was sent
 	Secret    string // the one being tried
 	Key       []byte // of the filter hmac-sha256
+
+	refused bool // something that is no challenge was to be signed
 }
+
+// Refused says whether the filter hmac-sha256 met a value that does not look like a
+// challenge. What was filled in must not be sent then: whoever may have anything signed
+// with the secret can forge requests.
+func (e *Env) Refused() bool { return e.refused }
 
 // Append appends the filled-in template to dst.
 func (t *Template) Append(dst []byte, env *Env) []byte {

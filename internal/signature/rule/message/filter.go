@@ -71,6 +71,10 @@ func (f filter) apply(value []byte, env *Env) []byte {
 		sum := sha256.Sum256(value)
 		return hex.AppendEncode(nil, sum[:])
 	case filterHMAC:
+		if !isChallenge(value) {
+			env.refused = true
+			return nil
+		}
 		mac := hmac.New(sha256.New, env.Key)
 		mac.Write(value)
 		return mac.Sum(nil)
@@ -88,6 +92,21 @@ func (f filter) apply(value []byte, env *Env) []byte {
 	case filterCount:
 	}
 	return value
+}
+
+// maxChallenge is the longest challenge that is signed, in bytes.
+const maxChallenge = 256
+
+// isChallenge says whether a value looks like a challenge and like nothing else that is
+// signed: one word, of the alphabets of base64, hex and UUIDs.
+func isChallenge(value []byte) bool {
+	for _, c := range value {
+		letter := 'a' <= c|0x20 && c|0x20 <= 'z'
+		if !letter && (c < '0' || c > '9') && strings.IndexByte("+/=-_.", c) < 0 {
+			return false
+		}
+	}
+	return len(value) > 0 && len(value) <= maxChallenge
 }
 
 // compactJSON drops insignificant white space; what is not JSON stays as it is.
