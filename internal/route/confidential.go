@@ -1,6 +1,7 @@
 package route
 
 import (
+	"net/url"
 	"slices"
 	"strings"
 
@@ -34,6 +35,7 @@ func (c *Confidential) collect(rule *hook.Verify) {
 	}
 	if rule.JWT != nil {
 		c.headers = appendName(c.headers, rule.JWT.Header)
+		c.query = appendName(c.query, rule.JWT.Query)
 	}
 	for _, rules := range [][]hook.Verify{rule.AnyOf, rule.AllOf} {
 		for i := range rules {
@@ -81,7 +83,12 @@ func (c *Confidential) MaskQuery(query string) string {
 	}
 	pairs := strings.Split(query, "&")
 	for i, pair := range pairs {
-		if name, _, ok := strings.Cut(pair, "="); ok && slices.Contains(c.query, name) {
+		name, _, ok := strings.Cut(pair, "=")
+		if !ok {
+			continue
+		}
+		plain, err := url.QueryUnescape(name) // as those who read the parameter do
+		if err == nil && slices.Contains(c.query, plain) {
 			pairs[i] = name + "=" + masked
 		}
 	}

@@ -354,6 +354,10 @@ func TestConfidential(t *testing.T) {
 	if got := c.MaskQuery("a=1&key=secret&b&key=2"); got != "a=1&key=[secret]&b&key=[secret]" {
 		t.Errorf("%q", got)
 	}
+	token := newConfidential(&hook.Verify{JWT: &hook.JWTRule{Query: "jwt"}})
+	if got := token.MaskQuery("jwt=eyJ&%6awt=eyJ&jwt"); got != "jwt=[secret]&%6awt=[secret]&jwt" {
+		t.Errorf("a token of the query, however its name is written: %q", got)
+	}
 	plain := newConfidential(nil)
 	if same := plain.MaskHeaders(headers[3:]); &same[0] != &headers[3] || plain.MaskQuery("key=1") != "key=1" {
 		t.Error("what has nothing to hide is copied")
