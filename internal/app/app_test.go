@@ -202,6 +202,41 @@ func TestAStartThatCannotWorkSaysWhy(t *testing.T) {
 	}
 }
 
+// Who starts the server without yesterday's --allow-private reads at once what that closes.
+func TestAStartNamesTheDestinationsThatItCloses(t *testing.T) {
+	settings := config.Default()
+	settings.Data, settings.Listen = t.TempDir(), "127.0.0.1:0"
+	settings.Flows = filepath.Join(t.TempDir(), "flow.yaml")
+	if err := os.WriteFile(settings.Flows, []byte("destinations: { erp: { http: { url: http://127.0.0.1:9/ } } }"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	run := func() string {
+		var log bytes.Buffer
+		reader, writer := io.Pipe()
+		ctx, stop := context.WithCancel(t.Context())
+		defer stop()
+		go func() {
+			_, _ = bufio.NewReader(reader).ReadString('\n') // it speaks when it listens
+			stop()
+			_, _ = io.Copy(io.Discard, reader)
+		}()
+		err := app.Run(ctx, settings, app.Options{Out: writer, Log: &log})
+		_ = writer.Close()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return log.String()
+	}
+	settings.AllowPrivate = []string{"127.0.0.0/8"}
+	if log := run(); strings.Contains(log, "cannot be used") || !strings.Contains(log, "msg=stopped") {
+		t.Errorf("with an open range:\n%s", log)
+	}
+	settings.AllowPrivate, settings.Flows = nil, ""
+	if log := run(); !strings.Contains(log, "name=erp") || !strings.Contains(log, "--allow-private 127.0.0.1/32:9") {
+		t.Errorf("with a closed range:\n%s", log)
+	}
+}
+
 func TestOfflineRulesLeaveAddressesToTheServer(t *testing.T) {
 	rules := app.OfflineRules()
 	if problems := rules.CheckDestination(&hook.DestinationSpec{HTTP: &hook.HTTPTarget{URL: "http://10.0.0.1:9/"}}); len(problems) > 0 {

@@ -56,3 +56,19 @@ func (s *server) apply(ctx context.Context, files []flow.File, lookup func(strin
 	}
 	return nil
 }
+
+// warn names the destinations that cannot be used as this server is set up, for whoever
+// starts it without a setting that it had before.
+func (s *server) warn(ctx context.Context) error {
+	catalogue, err := s.store.Catalogue(ctx)
+	if err != nil {
+		return fmt.Errorf("read the catalogue: %w", err)
+	}
+	for i := range catalogue.Destinations {
+		dst := &catalogue.Destinations[i]
+		if err := s.webhooks.Check(&dst.DestinationSpec); err != nil {
+			s.logger.Warn("a destination cannot be used as it is set up", "destination", dst.ID.String(), "name", dst.Name, "error", err)
+		}
+	}
+	return nil
+}

@@ -86,8 +86,20 @@ func (s *server) serve(ctx context.Context) error {
 	if s.demo != nil {
 		group.Add("demo", time.Second, run.Func(func(ctx context.Context) error { return s.demo.Run(ctx, base+"/in/shop") }))
 	}
+	if err := s.warn(ctx); err != nil {
+		return errors.Join(err, listener.Close())
+	}
+	group.Add("farewell", time.Second, run.Func(s.sayStopping)) // the last to start is the first to stop
 	s.greet(base)
-	return group.Run(ctx)
+	err = group.Run(ctx)
+	s.logger.Info("stopped")
+	return err
+}
+
+func (s *server) sayStopping(ctx context.Context) error {
+	<-ctx.Done()
+	s.logger.Info("stopping; what is in flight may finish", "within", s.settings.ShutdownGrace.String())
+	return nil
 }
 
 // reachable is an address that a browser on this machine can open.
