@@ -33,18 +33,15 @@ const (
 	maxKeptHeaderValue = 1 << 10
 )
 
-// masked stands where a credential was.
-const masked = "[secret]"
-
 // Mask returns what is kept of a header's value that is a credential: the scheme of an
 // Authorization value, which helps and is no secret, and nothing else.
 func Mask(value string) string {
 	for _, scheme := range []string{"Bearer", "Basic"} {
 		if len(value) > len(scheme) && value[len(scheme)] == ' ' && strings.EqualFold(value[:len(scheme)], scheme) {
-			return scheme + " " + masked
+			return scheme + " " + hook.Masked
 		}
 	}
-	return masked
+	return hook.Masked
 }
 
 // errTimeout is the cause of a context that ended because the attempt took too long.
@@ -177,7 +174,7 @@ func keptHeaders(headers hook.Headers) hook.Headers {
 	for i := range headers {
 		header := &headers[i]
 		if isCredential(header.Name) {
-			header.Value = masked
+			header.Value = hook.Masked
 			continue
 		}
 		header.Value = cleanText(header.Value)

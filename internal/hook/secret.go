@@ -8,7 +8,8 @@ import "reflect"
 // passes through Redact first.
 type Secret string
 
-const redacted = "[secret]"
+// Masked stands in texts for people where a secret was.
+const Masked = "[secret]"
 
 // String hides the secret from fmt, and with it from logs, which package telemetry
 // makes print through fmt.
@@ -16,7 +17,7 @@ func (s Secret) String() string {
 	if s == "" {
 		return ""
 	}
-	return redacted
+	return Masked
 }
 
 // GoString hides the secret from %#v.

@@ -15,9 +15,6 @@ type Confidential struct {
 	query   []string
 }
 
-// masked stands in place of a secret.
-const masked = "[secret]"
-
 // newConfidential finds the places in a rule. Credentials of HTTP itself are always
 // among them: a sender may give them although nothing asks for them.
 func newConfidential(rule *hook.Verify) Confidential {
@@ -62,7 +59,7 @@ func (c *Confidential) MaskHeaders(headers hook.Headers) hook.Headers {
 		if !copied {
 			headers, copied = slices.Clone(headers), true
 		}
-		headers[i].Value = masked
+		headers[i].Value = hook.Masked
 	}
 	return headers
 }
@@ -89,7 +86,7 @@ func (c *Confidential) MaskQuery(query string) string {
 		}
 		plain, err := url.QueryUnescape(name) // as those who read the parameter do
 		if err == nil && slices.Contains(c.query, plain) {
-			pairs[i] = name + "=" + masked
+			pairs[i] = name + "=" + hook.Masked
 		}
 	}
 	return strings.Join(pairs, "&")
