@@ -3,7 +3,6 @@ package hooktest
 import (
 	"context"
 	"net/http"
-	"strconv"
 	"sync/atomic"
 	"time"
 )
@@ -59,14 +58,6 @@ func Always(reaction Reaction) Behavior {
 
 // Answer answers everything with a status.
 func Answer(status int) Behavior { return Always(Reaction{Status: status}) }
-
-// Busy answers everything with a status and a Retry-After of whole seconds.
-func Busy(status int, after time.Duration) Behavior {
-	return Always(Reaction{
-		Status:  status,
-		Headers: http.Header{"Retry-After": {strconv.Itoa(int(after / time.Second))}},
-	})
-}
 
 // Redirect answers everything with a 302 to a URL.
 func Redirect(to string) Behavior {

@@ -75,13 +75,6 @@ func (r *Receiver) Trust(secrets ...string) {
 	r.secrets = secrets
 }
 
-// Forget drops what came so far.
-func (r *Receiver) Forget() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.requests = nil
-}
-
 // Requests returns what came so far, in the order of arrival.
 func (r *Receiver) Requests() []*Request {
 	r.mu.Lock()
@@ -112,23 +105,6 @@ func (r *Receiver) Duplicates() map[string]int {
 	times := r.IDs()
 	maps.DeleteFunc(times, func(_ string, n int) bool { return n < 2 })
 	return times
-}
-
-// Disorder returns the first pair of requests of one key that came in the wrong
-// order; nil, nil when there is none. read returns a request's key and its place
-// among those of that key. A repetition is not a disorder.
-func (r *Receiver) Disorder(read func(*Request) (key string, place int)) (earlier, later *Request) {
-	last := map[string]*Request{}
-	for _, request := range r.Requests() {
-		key, place := read(request)
-		if before := last[key]; before != nil {
-			if _, reached := read(before); place < reached {
-				return before, request
-			}
-		}
-		last[key] = request
-	}
-	return nil, nil
 }
 
 // BadSignatures returns the requests whose signature was wrong.

@@ -5,7 +5,6 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"net/http"
@@ -75,15 +74,6 @@ type Sent struct {
 	Secret string
 	Type   string
 	ID     string // of the delivery
-}
-
-// SignGitHub sets the headers that GitHub sends with a body: event, delivery id and
-// X-Hub-Signature-256.
-func SignGitHub(headers http.Header, sent Sent, body []byte) {
-	headers.Set("Content-Type", "application/json")
-	headers.Set("X-Github-Event", sent.Type)
-	headers.Set("X-Github-Delivery", sent.ID)
-	headers.Set("X-Hub-Signature-256", "sha256="+hex.EncodeToString(digest([]byte(sent.Secret), body)))
 }
 
 // SignShopify sets the headers that Shopify sends with a body: topic, webhook id and
