@@ -2,6 +2,7 @@ package deliver
 
 import (
 	"context"
+	"math/rand/v2"
 	"time"
 
 	"malote.dev/malote/internal/destination"
@@ -178,7 +179,7 @@ func (e *Engine) conclude(ctx context.Context, l *lane, it *item, route Route, g
 
 // finish decides what becomes of a delivery after an attempt and hands it to the store.
 func (e *Engine) finish(l *lane, it *item, route Route, got result) {
-	decision := route.Connection.Retry.Decide(got.try, time.Now(), e.options.Random())
+	decision := route.Connection.Retry.Decide(got.try, time.Now(), rand.Float64())
 	got.attempt.ID = hook.AttemptID(e.options.IDs.Next(got.attempt.StartedAt))
 	e.release(l, it)
 	e.metrics.attempted(got.try.Outcome, time.Duration(got.attempt.Duration))

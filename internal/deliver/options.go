@@ -3,7 +3,6 @@ package deliver
 import (
 	"context"
 	"log/slog"
-	"math/rand/v2"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -56,7 +55,6 @@ type Options struct {
 	MaxJobs  int           // deliveries in hand in all; default DefaultMaxJobs
 	MaxBytes int64         // payload bytes in hand in all; default DefaultMaxBytes
 	Grace    time.Duration // how long attempts in flight may go on at the end; default DefaultGrace
-	Random   func() float64
 }
 
 // The defaults of the limits.
@@ -104,9 +102,6 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Grace <= 0 {
 		o.Grace = DefaultGrace
-	}
-	if o.Random == nil {
-		o.Random = rand.Float64
 	}
 	if o.IDs == nil {
 		o.IDs = hook.NewIDs(0)
