@@ -119,7 +119,7 @@ Begin with "malote demo", or with "malote serve" and the dashboard whose address
 	root.SetIn(c.in)
 	root.SetOut(c.out)
 	root.SetErr(c.err)
-	root.SetFlagErrorFunc(func(command *cobra.Command, err error) error { return &usageError{error: err, command: command} })
+	root.SetFlagErrorFunc(flagProblem)
 	root.AddGroup(
 		&cobra.Group{ID: groupRun, Title: "Run:"},
 		&cobra.Group{ID: groupCatalog, Title: "Set up:"},
@@ -140,6 +140,11 @@ Begin with "malote demo", or with "malote serve" and the dashboard whose address
 	add(groupOther, c.configCommand(), c.versionCommand())
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()
+	for _, command := range root.Commands() {
+		if command.Name() == "completion" {
+			command.Args, command.RunE = noArguments, needsSubCommand // cobra's own answers an unknown shell with the help
+		}
+	}
 	checkArguments(root)
 	return root
 }

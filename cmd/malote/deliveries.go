@@ -74,7 +74,7 @@ func (c *cli) deliveryList(use string) *cobra.Command {
 }
 
 func (c *cli) deliveryGet() *cobra.Command {
-	command := &cobra.Command{Use: "get ID", Short: "Show one delivery with its attempts", Args: cobra.ExactArgs(1)}
+	command := &cobra.Command{Use: "get ID", Short: "Show one delivery with its attempts", Args: one("the ID of a delivery")}
 	return c.withJSON(c.withServer(command, func(command *cobra.Command, server *client.Client, args []string) error {
 		delivery, err := server.Delivery(command.Context(), args[0])
 		if err != nil {
@@ -167,7 +167,7 @@ newest first, failed ones unless --state says canceled or held). One attempt is 
 
 func (c *cli) deliveryCancel() *cobra.Command {
 	reason := ""
-	command := &cobra.Command{Use: "cancel ID…", Short: "Cancel deliveries that wait", Args: cobra.MinimumNArgs(1)}
+	command := &cobra.Command{Use: "cancel ID…", Short: "Cancel deliveries that wait", Args: several("the ID of a delivery")}
 	command.Flags().StringVar(&reason, "reason", "", "the `REASON`, in a sentence that stays with the delivery")
 	return c.withJSON(c.withServer(command, func(command *cobra.Command, server *client.Client, args []string) error {
 		for _, id := range args {
@@ -190,7 +190,7 @@ func (c *cli) deliveryCancel() *cobra.Command {
 
 func (c *cli) attemptsCommand() *cobra.Command {
 	bodies := false
-	command := &cobra.Command{Use: "attempts DELIVERY", Short: "List the attempts of a delivery", Args: cobra.ExactArgs(1)}
+	command := &cobra.Command{Use: "attempts DELIVERY", Short: "List the attempts of a delivery", Args: one("the ID of a delivery")}
 	command.Flags().BoolVar(&bodies, "full", false, "show requests and answers, too")
 	return c.withJSON(c.withServer(command, func(command *cobra.Command, server *client.Client, args []string) error {
 		attempts, err := server.Attempts(command.Context(), args[0])

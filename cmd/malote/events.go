@@ -75,7 +75,7 @@ func (c *cli) noteOf(event *hook.Event) cell {
 
 func (c *cli) eventGet() *cobra.Command {
 	payload := false
-	command := &cobra.Command{Use: "get ID", Short: "Show one event, or its payload", Args: cobra.ExactArgs(1)}
+	command := &cobra.Command{Use: "get ID", Short: "Show one event, or its payload", Args: one("the ID of an event")}
 	command.Flags().BoolVar(&payload, "payload", false, "print the payload as it came, and nothing else")
 	return c.withJSON(c.withServer(command, func(command *cobra.Command, server *client.Client, args []string) error {
 		if payload {

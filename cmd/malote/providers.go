@@ -81,7 +81,7 @@ func mentions(profile *profiles.Profile, words []string) bool {
 }
 
 func (c *cli) providerShow() *cobra.Command {
-	command := &cobra.Command{Use: "show NAME", Short: "Show what a source of a provider needs, with a flow to begin with", Args: cobra.ExactArgs(1)}
+	command := &cobra.Command{Use: "show NAME", Short: "Show what a source of a provider needs, with a flow to begin with", Args: one("the NAME of a provider")}
 	c.withSettings(command, config.GroupFiles)
 	command.ValidArgsFunction = func(command *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 		gallery, err := c.gallery(command)

@@ -47,7 +47,7 @@ func (c *cli) refusedList(use string) *cobra.Command {
 
 func (c *cli) refusedGet() *cobra.Command {
 	payload := false
-	command := &cobra.Command{Use: "get ID", Short: "Show one refused request with the explanation, or its body", Args: cobra.ExactArgs(1)}
+	command := &cobra.Command{Use: "get ID", Short: "Show one refused request with the explanation, or its body", Args: one("the ID of a refused request")}
 	command.Flags().BoolVar(&payload, "payload", false, "print the body as it came, and nothing else")
 	return c.withJSON(c.withServer(command, func(command *cobra.Command, server *client.Client, args []string) error {
 		if payload {
@@ -86,7 +86,7 @@ func (c *cli) refusedAdmit() *cobra.Command {
 	command := &cobra.Command{
 		Use:   "admit ID…",
 		Short: "Accept refused requests, once their source is mended",
-		Args:  cobra.MinimumNArgs(1),
+		Args:  several("the ID of a refused request"),
 	}
 	return c.withJSON(c.withServer(command, func(command *cobra.Command, server *client.Client, args []string) error {
 		for _, id := range args {

@@ -14,7 +14,7 @@ func (c *cli) secretCommand() *cobra.Command {
 		Short: "Show what a destination verifies its deliveries with",
 		Long: `Show what the receiver at a destination verifies its deliveries with: the signing secret,
 all of them while rotating, the newest first; or the public key of an Ed25519 signature.`,
-		Args: cobra.ExactArgs(1),
+		Args: one("the name or id of a destination"),
 	}
 	return c.withJSON(c.withServer(command, func(command *cobra.Command, server *client.Client, args []string) error {
 		secret, err := server.SigningSecret(command.Context(), args[0])

@@ -32,7 +32,7 @@ func (c *cli) sendCommand() *cobra.Command {
 		Short: "Send an event to a source",
 		Long: `Publish an event to a source through the API. With --sign, post it to /in/SOURCE instead,
 signed as a sender would, to try out the source's verification.`,
-		Args: cobra.ExactArgs(1),
+		Args: one("the name or id of a source"),
 		Example: `  malote send shop --type orders/create --data '{"id": 1}'
   malote send shop --data @order.json --sign shopify --secret "$SHOP_SECRET" --header 'X-Shopify-Topic: orders/create'
   generate-orders | malote send shop --data -`,

@@ -88,7 +88,7 @@ func or(at *time.Time) time.Time {
 }
 
 func (c *cli) tokenRevoke() *cobra.Command {
-	command := &cobra.Command{Use: "revoke ID", Short: "Revoke an API token at once", Args: cobra.ExactArgs(1)}
+	command := &cobra.Command{Use: "revoke ID", Short: "Revoke an API token at once", Args: one("the ID of a token")}
 	return c.withServer(command, func(command *cobra.Command, server *client.Client, args []string) error {
 		if err := server.RevokeToken(command.Context(), args[0]); err != nil {
 			return err

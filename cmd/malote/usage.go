@@ -1,7 +1,10 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -17,6 +20,39 @@ func wrongUsage(command *cobra.Command, format string, args ...any) error {
 // needsSubCommand is the work of a command that only has sub-commands.
 func needsSubCommand(command *cobra.Command, _ []string) error {
 	return wrongUsage(command, "%q does nothing by itself: name one of its commands", command.CommandPath())
+}
+
+// one is for commands that take a single argument, and several for those that take one
+// or more: what names it in a sentence, such as "the ID of an event".
+func one(what string) cobra.PositionalArgs {
+	return func(command *cobra.Command, args []string) error {
+		if len(args) > 1 {
+			return fmt.Errorf("%q takes one argument, %s: remove %q", command.CommandPath(), what, args[1])
+		}
+		return several(what)(command, args)
+	}
+}
+
+func several(what string) cobra.PositionalArgs {
+	return func(command *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return fmt.Errorf("%q needs %s", command.CommandPath(), what)
+		}
+		return nil
+	}
+}
+
+// flagProblem puts what the flag package says of a number into words for people.
+func flagProblem(command *cobra.Command, err error) error {
+	if number := (*strconv.NumError)(nil); errors.As(err, &number) {
+		what := "it is not a whole number"
+		if errors.Is(number, strconv.ErrRange) {
+			what = "it is too large a number"
+		}
+		said, _, _ := strings.Cut(err.Error(), ": strconv.")
+		err = fmt.Errorf("%s: %s", said, what)
+	}
+	return &usageError{error: err, command: command}
 }
 
 // moment reads a time as people write it: RFC 3339, a date, or how long ago.
