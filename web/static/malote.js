@@ -24,6 +24,8 @@ const clock = new Intl.DateTimeFormat(language === "pt" ? "pt-BR" : undefined, {
   dateStyle: "short", timeStyle: "medium",
 });
 
+const whole = new Intl.NumberFormat(language === "pt" ? "pt-BR" : undefined);
+
 function when(iso) {
   return iso ? el("time", { datetime: iso, title: iso }, clock.format(new Date(iso))) : "";
 }
@@ -80,7 +82,7 @@ async function list(view, { path, filter, columns, cells, empty, form }) {
   let items = [];
   let iterator = null;
   const draw = () => {
-    rows.replaceChildren(items.length ? table(columns, items.map(cells)) : el("p", { class: "empty" }, empty));
+    rows.replaceChildren(items.length ? table(columns, items.map(cells)) : el("p", { class: "empty" }, Object.values(filter).some(Boolean) ? text.noMatch : empty));
   };
   const load = async (more) => {
     const page = await get(`${path}${query({ ...filter, limit: 50, iterator: more ? iterator : "" })}`);
@@ -111,6 +113,15 @@ async function list(view, { path, filter, columns, cells, empty, form }) {
   };
 }
 
+// routed says how many connections wanted an event, and how many could not decide.
+function routed(event) {
+  const failed = failures(event).length;
+  return el("span", {}, whole.format((event.targets ?? []).length), " ",
+    failed ? el("span", { class: "state failed" }, text.filtersFailed(failed)) : null);
+}
+
+const failures = event => (event.unmatched ?? []).filter(miss => miss.error);
+
 function filterForm(view, fields, filter) {
   return el("form", { class: "filter", onsubmit: e => {
     e.preventDefault();
@@ -125,9 +136,9 @@ const views = {
     return list("events", {
       path: "event", filter, empty: text.noEvents,
       form: filterForm("events", [["type", text.type], ["key", text.key], ["source", text.source], ["text", text.search]], filter),
-      columns: [text.time, text.type, text.key, text.source, text.id],
+      columns: [text.time, text.type, text.key, text.source, text.deliveries, text.id],
       cells: event => row(`#/event/${event.id}`, [when(event.receivedAt), event.type, event.key ?? "", sources.get(event.source) ?? event.source,
-        el("code", {}, event.id)]),
+        routed(event), el("code", {}, event.id)]),
     });
   },
 
@@ -156,8 +167,9 @@ const views = {
   },
 
   async event(_, id) {
-    const [event, bytes, deliveries, sources, destinations] = await Promise.all([
-      get(`event/${id}`), getBytes(`event/${id}/payload`), get(`delivery${query({ event: id, limit: 250 })}`), names("source"), names("destination"),
+    const [event, bytes, deliveries, sources, connections, destinations] = await Promise.all([
+      get(`event/${id}`), getBytes(`event/${id}/payload`), get(`delivery${query({ event: id, limit: 250 })}`),
+      names("source"), names("connection"), names("destination"),
     ]);
     const attempts = await Promise.all(deliveries.data.map(d => get(`delivery/${d.id}/attempt`)));
     const verdict = event.verdict.admitted ? text.admitted : event.verdict.verified ? text.verified : text.notVerified;
@@ -169,6 +181,9 @@ const views = {
             [text.key, event.key], [text.duplicates, event.duplicates ? text.duplicateTimes(event.duplicates) : ""]),
           el("details", {}, el("summary", {}, text.headers), headerList(event.headers)),
           el("details", { open: true }, el("summary", {}, text.payload), el("pre", {}, pretty(bytes)))),
+        failures(event).map(miss => el("section", {},
+          el("h2", {}, connections.get(miss.connection) ?? miss.connection, " ", el("span", { class: "state failed" }, text.filterFailed)),
+          el("p", {}, el("code", {}, miss.error)))),
         deliveries.data.length === 0 ? el("section", {}, el("p", { class: "soft" }, text.unmatched)) : null,
         deliveries.data.map((d, i) => delivery(d, attempts[i].data ?? attempts[i], destinations))));
     const busy = deliveries.data.some(d => d.state === "pending" || d.state === "sending");
@@ -201,13 +216,12 @@ function delivery(d, attempts, destinations) {
     result.textContent = text.done;
     await show();
   }, result);
-  const final = d.state === "succeeded" || d.state === "failed" || d.state === "canceled" || d.state === "held";
   return el("section", {},
     el("h2", {}, destinations.get(d.destination) ?? d.destination, " ", state(d.state)),
     d.reason ? el("p", {}, d.reason) : null,
     d.nextAttemptAt ? el("p", {}, text.next, ": ", when(d.nextAttemptAt)) : null,
     el("div", { class: "bar" },
-      final ? el("button", { type: "button", onclick: act("retry") }, text.retry) : null,
+      d.state === "sending" ? null : el("button", { type: "button", onclick: act("retry") }, d.state === "pending" ? text.sendNow : text.retry),
       d.state === "pending" || d.state === "held" ? el("button", { type: "button", onclick: act("cancel") }, text.cancel) : null, result),
     attempts.map(a => el("details", {},
       el("summary", {}, `${text.attempt} ${a.number} · `, when(a.startedAt), ` · ${a.responseStatus || a.error || a.outcome} · ${a.duration}`),
@@ -251,7 +265,8 @@ async function show() {
   const [place, search] = location.hash.replace(/^#\//, "").split("?");
   const [view, id] = place.split("/");
   for (const link of document.querySelectorAll("nav a")) {
-    link.toggleAttribute("aria-current", link.getAttribute("href") === `#/${view}`);
+    if (link.getAttribute("href") === `#/${view}`) link.setAttribute("aria-current", "page");
+    else link.removeAttribute("aria-current");
   }
   const render = Object.hasOwn(views, view) ? views[view] : null;
   if (!render) {
@@ -264,7 +279,7 @@ async function show() {
 // count shows what the last hour brought, from the roll-ups.
 async function count() {
   const overview = await get("stats/overview");
-  document.getElementById("numbers").textContent = text.lastHour(overview.sources.accepted ?? 0, overview.destinations.succeeded ?? 0);
+  document.getElementById("numbers").textContent = text.lastHour(whole.format(overview.sources.accepted ?? 0), whole.format(overview.destinations.succeeded ?? 0));
 }
 
 async function tick() {
