@@ -24,7 +24,6 @@ import (
 	"go.uber.org/goleak"
 
 	"malote.dev/malote/internal/hook"
-	"malote.dev/malote/internal/route"
 	"malote.dev/malote/internal/signature"
 	"malote.dev/malote/internal/signature/profiles"
 )
@@ -621,12 +620,6 @@ func TestLogsNameEventsAndHideSecrets(t *testing.T) {
 		if strings.Contains(text, secret) {
 			t.Errorf("the log shows %q: %s", secret, text)
 		}
-	}
-}
-
-func TestRoutePackageNamesAgree(t *testing.T) {
-	if route.DefaultType != signature.DefaultType {
-		t.Errorf("%q and %q", route.DefaultType, signature.DefaultType)
 	}
 }
 

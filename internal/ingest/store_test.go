@@ -75,7 +75,7 @@ func TestWithTheRealStore(t *testing.T) {
 	answer := httptest.NewRecorder()
 	handler.ServeHTTP(answer, request(http.MethodPost, "/in/shop", malformed, "X-Token", "right"))
 	event, err = db.Event(ctx, project.ID, idOf(t, answer))
-	if err != nil || !bytes.Equal(event.Payload, []byte(malformed)) || event.Type != route.DefaultType {
+	if err != nil || !bytes.Equal(event.Payload, []byte(malformed)) || event.Type != signature.DefaultType {
 		t.Errorf("%+v, %v", event, err)
 	}
 

@@ -191,7 +191,7 @@ func TestFieldsOfASource(t *testing.T) {
 		t.Errorf("%v", got)
 	}
 	in = filter.NewInput(&hook.Event{})
-	if got := [3]string{source.EventType(in), source.EventKey(in), source.ProviderID(in)}; got != [3]string{DefaultType, "", ""} {
+	if got := [3]string{source.EventType(in), source.EventKey(in), source.ProviderID(in)}; got != [3]string{signature.DefaultType, "", ""} {
 		t.Errorf("%v", got)
 	}
 	if source.BodyLimit() != hook.DefaultMaxBody || source.DedupeWindow() != 24*60*60*1e9 {

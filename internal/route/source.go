@@ -30,16 +30,13 @@ type Source struct {
 // fields is where a source's events carry what identifies them.
 type fields struct{ eventType, key, dedupe *filter.Field }
 
-// DefaultType is the type of events whose source does not say where the type is, or
-// that have none there.
-const DefaultType = "event"
-
-// EventType reads the type of an event of this source.
+// EventType reads the type of an event of this source; signature.DefaultType when the
+// event has none where the source says.
 func (s *Source) EventType(in *filter.Input) string {
 	if text, ok := s.fields.eventType.Text(in); ok {
 		return text
 	}
-	return DefaultType
+	return signature.DefaultType
 }
 
 // EventKey reads the business key of an event of this source, "" when it has none.

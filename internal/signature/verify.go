@@ -184,7 +184,8 @@ func (v *Verifier) apply() {
 	}
 }
 
-// DefaultType is the type of events whose source does not say where their type is.
+// DefaultType is the type of events whose source does not say where their type is, or
+// that have none there.
 const DefaultType = "event"
 
 func firstField(own, profile *hook.Field) *hook.Field {
