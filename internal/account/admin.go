@@ -56,7 +56,7 @@ func writePrivate(path, content string) error {
 		err = os.Rename(file.Name(), path)
 	}
 	if err != nil {
-		os.Remove(file.Name()) //nolint:errcheck // the first error is the one to report
+		_ = os.Remove(file.Name()) // the first error is the one to report
 	}
 	return err
 }

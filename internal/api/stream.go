@@ -38,7 +38,7 @@ func (s *server) follows(w http.ResponseWriter, r *http.Request) error {
 	stream := &eventStream{w: w, control: http.NewResponseController(w), now: s.Now}
 	// The server's limit on reading a request would otherwise end the stream, because
 	// it goes on watching for the caller to leave.
-	stream.control.SetReadDeadline(time.Time{}) //nolint:errcheck // a connection without deadlines needs none cleared
+	_ = stream.control.SetReadDeadline(time.Time{}) // a connection without deadlines needs none cleared
 	if err := stream.write(": listening\n\n"); err != nil {
 		return nil
 	}
@@ -52,7 +52,7 @@ func (s *server) follows(w http.ResponseWriter, r *http.Request) error {
 			err = stream.write(": still here\n\n")
 		case notice, ok := <-notices:
 			if !ok {
-				stream.write("event: lagged\ndata: {}\n\n") //nolint:errcheck // the stream ends either way
+				_ = stream.write("event: lagged\ndata: {}\n\n") // the stream ends either way
 				return nil
 			}
 			err = stream.notice(s, &notice)
@@ -72,7 +72,7 @@ type eventStream struct {
 
 func (e *eventStream) write(text string) error {
 	// A connection that cannot have deadlines, as in tests, is written to without.
-	e.control.SetWriteDeadline(e.now().Add(streamTimeout)) //nolint:errcheck // see above
+	_ = e.control.SetWriteDeadline(e.now().Add(streamTimeout))
 	if _, err := e.w.Write([]byte(text)); err != nil {
 		return err
 	}

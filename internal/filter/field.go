@@ -1,6 +1,7 @@
 package filter
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -220,7 +221,7 @@ func scalar(raw string) string {
 // problemText returns the problem of an expression's error without the words around it.
 func problemText(err error) string {
 	var texts []string
-	if e, ok := err.(*hook.Error); ok { //nolint:errorlint // made by this package, never wrapped
+	if e, ok := errors.AsType[*hook.Error](err); ok {
 		for _, p := range e.Problems {
 			texts = append(texts, p.Message)
 		}

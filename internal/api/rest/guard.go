@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"log/slog"
 	"mime"
@@ -165,7 +166,7 @@ func harden(header http.Header, id string) {
 func (s *Server) finish(w *observer, r *http.Request, started time.Time, cause any) {
 	ctx := r.Context()
 	if cause != nil {
-		if cause == http.ErrAbortHandler { //nolint:errorlint,err113 // the server's own signal, compared as net/http does
+		if err, ok := cause.(error); ok && errors.Is(err, http.ErrAbortHandler) {
 			panic(cause)
 		}
 		s.options.Logger.ErrorContext(ctx, "a handler of the API panicked", slog.String("request_id", RequestID(ctx)),

@@ -192,7 +192,7 @@ func writeProblem(w http.ResponseWriter, p *problem) {
 	w.WriteHeader(p.status)
 	text, err := json.Marshal(p)
 	if err == nil {
-		w.Write(text) //nolint:errcheck // the caller is gone
+		_, _ = w.Write(text) // when it fails, the caller has gone
 	}
 }
 
