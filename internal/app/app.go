@@ -183,7 +183,7 @@ func (s *server) suspend(ctx context.Context, id hook.DestinationID, reason stri
 		}
 		dst.Paused, dst.PauseReason = true, reason
 		err = s.store.Destinations().Update(ctx, &dst)
-		if hook.KindOf(err) == hook.KindConflict && err != nil {
+		if hook.KindOf(err) == hook.KindConflict {
 			continue // somebody changed it meanwhile: look again
 		}
 		if err != nil {
