@@ -96,9 +96,9 @@ func TestMatch(t *testing.T) {
 func TestMatchErrorsAreNoMatch(t *testing.T) {
 	event := sampleEvent()
 	for expr, want := range map[string]string{
-		`data.missing == 1`:           "no such key: missing",
+		`data.missing == 1`:           "no such key: missing (where it may be absent, ask has(…) first)",
 		`data.o.a.x.y == 1`:           "no such key: x",
-		`data.total_price >= 100`:     "no such overload",
+		`data.total_price >= 100`:     "no such overload: a value is of another type than the expression takes (convert it,",
 		`data.n`:                      "the filter gives a int, but true or false is needed",
 		`double(data.text) > 1.0`:     "type conversion error",
 		`data.items[9].q == 1`:        "index",
@@ -164,7 +164,14 @@ func TestCompileSaysWhatToWrite(t *testing.T) {
 		`data.x == 1 && evnt.type`:     "column 16: there is no evnt, did you mean event?",
 		`event.typ == "x"`:             "column 6: event has no field typ, did you mean type?",
 		`body.x == 1`:                  "the body is called data",
-		`data.a and data.b`:            "column 8: Syntax error",
+		`data.a and data.b`:            `column 8: "and" does not belong here (and is written &&`,
+		`data.x >>> 5`:                 `column 9: ">" does not belong here`,
+		`data.x +`:                     "column 9: the expression ends too early",
+		`(data.x`:                      `column 8: ")" is missing at the end`,
+		`size(data.x data.y) > 1`:      `"data" does not belong here`,
+		`data.x == "a`:                 "column 11: the text that begins here has no end: a quotation mark is missing",
+		`data.x == 'a`:                 "column 11: the text that begins here has no end: a quotation mark is missing",
+		`data.x # 1`:                   `column 8: "#" does not belong here`,
 		`data.x = 1`:                   "equality is written ==",
 		`data.a & data.b`:              "and is written &&",
 		`1 + "a" == 2`:                 "convert first",
@@ -179,6 +186,9 @@ func TestCompileSaysWhatToWrite(t *testing.T) {
 			_, err := Compile(expr)
 			if err == nil || hook.KindOf(err) != hook.KindInvalid || !strings.Contains(err.Error(), want) {
 				t.Errorf("got %v; want an error of KindInvalid with %q", err, want)
+			}
+			if err != nil && strings.Contains(err.Error(), "expecting") {
+				t.Errorf("got %v, in terms of the grammar", err)
 			}
 			if err != nil && len(err.Error()) > 1000 {
 				t.Errorf("the error has %d bytes", len(err.Error()))

@@ -30,6 +30,9 @@ func explainIssues(issues *cel.Issues) error {
 			where = fmt.Sprintf("line %d, %s", line, where)
 		}
 		problems = append(problems, hook.Problem{Message: where + ": " + explain(issue.Message)})
+		if strings.HasPrefix(issue.Message, syntaxError) {
+			break // the rest are consequences
+		}
 	}
 	return hook.Invalid("the expression cannot be used", problems)
 }
@@ -47,10 +50,60 @@ func explain(message string) string {
 		return operatorName(name) + " cannot be used" + strings.ReplaceAll(strings.Replace(rest, " applied to", " on", 1), "'", "") +
 			": convert first, as in double(x), int(x) or string(x)"
 	}
-	if hint := syntaxHint(message); hint != "" {
-		return tidy(message) + hint
+	if said, ok := strings.CutPrefix(message, syntaxError); ok {
+		return tidy(explainSyntax(said)) + syntaxHint(said)
 	}
 	return tidy(message)
+}
+
+// syntaxError begins the parser's messages.
+const syntaxError = "Syntax error: "
+
+// What the parser says, and what it complains of: the last is for unknown characters
+// and for texts without an end.
+var (
+	misplaced    = regexp.MustCompile(`^(?:mismatched|extraneous) input '(.*)' expecting `)
+	impossible   = regexp.MustCompile(`^no viable alternative at input '(.*)'$`)
+	missing      = regexp.MustCompile(`^missing '(.*)' at '(.*)'$`)
+	unrecognized = regexp.MustCompile(`^token recognition error at: '(.*)'$`)
+)
+
+// explainSyntax says in words what the parser says in terms of its grammar.
+func explainSyntax(said string) string {
+	for _, pattern := range []*regexp.Regexp{misplaced, impossible} {
+		if match := pattern.FindStringSubmatch(said); match != nil {
+			if strings.HasSuffix(match[1], "<EOF>") {
+				return "the expression ends too early: something is missing after it"
+			}
+			return fmt.Sprintf("%q does not belong here", match[1])
+		}
+	}
+	if match := missing.FindStringSubmatch(said); match != nil {
+		if match[2] == "<EOF>" {
+			return fmt.Sprintf("%q is missing at the end", match[1])
+		}
+		return fmt.Sprintf("%q is missing before %q", match[1], match[2])
+	}
+	if match := unrecognized.FindStringSubmatch(said); match != nil {
+		if strings.HasPrefix(match[1], `"`) || strings.HasPrefix(match[1], `'`) {
+			return "the text that begins here has no end: a quotation mark is missing"
+		}
+		return fmt.Sprintf("%q does not belong here", match[1])
+	}
+	return said
+}
+
+// explainFailure adds to what went wrong with one event how the expression is mended.
+func explainFailure(message string) string {
+	message = tidy(message)
+	switch {
+	case strings.HasPrefix(message, "no such key: "):
+		return message + " (where it may be absent, ask has(…) first)"
+	case strings.HasPrefix(message, "no such overload"):
+		return "no such overload: a value is of another type than the expression takes (convert it, as in double(x) or string(x))"
+	default:
+		return message
+	}
 }
 
 func quoted(message, before string) (string, bool) {
@@ -84,15 +137,14 @@ func operatorName(name string) string {
 	return strings.Trim(strings.ReplaceAll(name, "_", " "), " ")
 }
 
-func syntaxHint(message string) string {
+// syntaxHint names what people write who know another language.
+func syntaxHint(said string) string {
 	switch {
-	case !strings.HasPrefix(message, "Syntax error"):
-		return ""
-	case strings.Contains(message, "'="):
+	case strings.Contains(said, "'="):
 		return " (equality is written ==)"
-	case strings.Contains(message, "'&"), strings.Contains(message, "'|"):
+	case strings.Contains(said, "'&"), strings.Contains(said, "'|"):
 		return " (and is written &&, or is written ||)"
-	case strings.Contains(message, "'and'"), strings.Contains(message, "'or'"), strings.Contains(message, "'not'"):
+	case strings.Contains(said, "'and'"), strings.Contains(said, "'or'"), strings.Contains(said, "'not'"):
 		return " (and is written &&, or is written ||, not is written !)"
 	default:
 		return ""

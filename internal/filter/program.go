@@ -124,5 +124,5 @@ func (e *expression) eval(in *Input) (ref.Val, error) {
 	if errors.As(err, &canceled) {
 		return nil, fmt.Errorf("the expression was stopped after %d steps: it loops over too much", costLimit)
 	}
-	return nil, errors.New(tidy(err.Error()))
+	return nil, errors.New(explainFailure(err.Error()))
 }
