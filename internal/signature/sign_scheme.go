@@ -187,7 +187,7 @@ func (r *signRecipe) compileHeaders() ([]signHeader, []hook.Problem) {
 		switch {
 		case err != nil:
 			problems = append(problems, hook.Problem{Path: path, Message: err.Error()})
-		case !isToken(name):
+		case !hook.IsHeaderName(name):
 			problems = append(problems, hook.Problem{Path: path, Message: "is not a header name: letters, digits and hyphens make one"})
 		case isTransportHeader(lower):
 			problems = append(problems, hook.Problem{Path: path, Message: "belongs to the transport and cannot be set: choose another name"})
@@ -259,20 +259,7 @@ func secretPath(sign *hook.Sign, i int) string {
 		}
 		i--
 	}
-	return "secrets[" + strconv.Itoa(i) + "]"
-}
-
-// isToken reports whether name is a token of RFC 9110, section 5.6.2.
-func isToken(name string) bool {
-	for i := range len(name) {
-		c := name[i]
-		letter := 'a' <= c|0x20 && c|0x20 <= 'z'
-		digit := '0' <= c && c <= '9'
-		if !letter && !digit && !strings.ContainsRune("!#$%&'*+-.^_`|~", rune(c)) {
-			return false
-		}
-	}
-	return name != ""
+	return "secrets." + strconv.Itoa(i)
 }
 
 // isTransportHeader reports whether the lower-case name is set by the HTTP client itself.

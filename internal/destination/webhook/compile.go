@@ -217,17 +217,6 @@ func (c *compiler) connect(d *driver, target *hook.HTTPTarget) {
 	}
 }
 
-// isToken reports whether text is a token (RFC 9110, section 5.6.2).
-func isToken(text string) bool {
-	for i := range len(text) {
-		b := text[i]
-		if b <= ' ' || b >= 0x7f || strings.IndexByte(`"(),/:;<=>?@[\]{}`, b) >= 0 {
-			return false
-		}
-	}
-	return text != ""
-}
-
 // isFieldValue reports whether text may be a header's value.
 func isFieldValue(text string) bool {
 	for i := range len(text) {
@@ -242,7 +231,7 @@ func isFieldValue(text string) bool {
 // transport, the signature or the clouds that may stand between give a meaning to is
 // not a person's to set.
 func reserved(name string) string {
-	if !isToken(name) {
+	if !hook.IsHeaderName(name) {
 		return fmt.Sprintf("%q is not a header name", name)
 	}
 	lower := strings.ToLower(name)

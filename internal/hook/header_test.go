@@ -1,6 +1,9 @@
 package hook
 
-import "testing"
+import (
+	"strings"
+	"testing"
+)
 
 func TestCredentialHeader(t *testing.T) {
 	for name, want := range map[string]bool{
@@ -10,5 +13,17 @@ func TestCredentialHeader(t *testing.T) {
 		if got := CredentialHeader(name); got != want {
 			t.Errorf("CredentialHeader(%q) = %v", name, got)
 		}
+	}
+}
+
+func TestIsHeaderName(t *testing.T) {
+	for c := range 256 {
+		want := c > ' ' && c < 0x7f && !strings.ContainsRune(`"(),/:;<=>?@[\]{}`, rune(c)) // RFC 9110: the delimiters
+		if got := IsHeaderName("X" + string([]byte{byte(c)})); got != want {
+			t.Errorf("with the byte %#x: %v", c, got)
+		}
+	}
+	if IsHeaderName("") || !IsHeaderName("X-Api-Key") {
+		t.Error("the empty text is a name, or a usual name is none")
 	}
 }

@@ -5,6 +5,17 @@ import (
 	"strings"
 )
 
+// IsHeaderName reports whether a text can name a header field: a token of RFC 9110,
+// section 5.6.2.
+func IsHeaderName(text string) bool {
+	for i := range len(text) {
+		if c := text[i]; !isAlphanumeric(c) && strings.IndexByte("!#$%&'*+-.^_`|~", c) < 0 {
+			return false
+		}
+	}
+	return text != ""
+}
+
 // CredentialHeader reports whether a header's name says that its value proves who the
 // sender is, so that it is treated as a secret even where it is plain text.
 func CredentialHeader(name string) bool {
