@@ -175,7 +175,7 @@ func TestWrite(t *testing.T) {
 }
 
 func TestConfigurationPage(t *testing.T) {
-	golden(t, "../../docs/configuration.md", []byte(Markdown()))
+	golden(t, "../../docs/configuration.md", []byte(markdown()))
 }
 
 // Every setting can be given in all three ways, and is documented.

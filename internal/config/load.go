@@ -13,8 +13,8 @@ import (
 	"malote.dev/malote/internal/strict"
 )
 
-// DefaultFile is the configuration file that is read when it exists and none is named.
-const DefaultFile = "malote.yaml"
+// defaultFile is the configuration file that is read when it exists and none is named.
+const defaultFile = "malote.yaml"
 
 // Input is where settings come from. A flag wins over the environment, the
 // environment over the file, the file over the default.
@@ -106,7 +106,7 @@ func (l *loader) fileName() (name string, named bool) {
 	if text, ok := l.LookupEnv("MALOTE_CONFIG"); ok && text != "" {
 		return text, true
 	}
-	return DefaultFile, false
+	return defaultFile, false
 }
 
 func (l *loader) readFile() {
