@@ -11,8 +11,8 @@ import (
 	"malote.dev/malote/internal/page"
 )
 
-// AdminName is the name of the token that the first start creates.
-const AdminName = "admin"
+// adminName is the name of the token that the first start creates.
+const adminName = "admin"
 
 // EnsureAdmin creates an admin token in the project when the project has no token at
 // all, and writes its text to the file path, readable by its owner only. It returns
@@ -32,7 +32,7 @@ func (a *Accounts) EnsureAdmin(ctx context.Context, project hook.ProjectID, path
 	if err := writePrivate(path, text+"\n"); err != nil {
 		return "", fmt.Errorf("writing the admin token: %w", err)
 	}
-	token := hook.Token{Project: project, Name: AdminName, Role: hook.RoleAdmin, Hash: sha256.Sum256([]byte(text))}
+	token := hook.Token{Project: project, Name: adminName, Role: hook.RoleAdmin, Hash: sha256.Sum256([]byte(text))}
 	if err := a.tokens.CreateToken(ctx, &token); err != nil {
 		return "", fmt.Errorf("creating the admin token: %w", err)
 	}
