@@ -18,12 +18,12 @@ import (
 	"malote.dev/malote/internal/hook"
 )
 
-// Behaviour is what the other side does.
-type Behaviour int
+// Behavior is what the other side does.
+type Behavior int
 
-// The behaviours.
+// The behaviors.
 const (
-	Accept Behaviour = iota // takes the message
+	Accept Behavior = iota // takes the message
 	Refuse                  // answers that it does not want it
 	Hang                    // takes the connection and never answers
 	Break                   // closes the connection instead of answering
@@ -41,13 +41,13 @@ const patience = 5 * time.Second
 type Subject struct {
 	Driver destination.Driver
 	// Received returns the bodies that the other side took, in any order. The suite
-	// calls it only where the behaviour is Accept.
+	// calls it only where the behavior is Accept.
 	Received func() [][]byte
 }
 
 // Run holds a kind of destination to the contract. open sets up the other side, which
 // ends with the test, and a driver for it; the suite closes the driver.
-func Run(t *testing.T, open func(t *testing.T, behaviour Behaviour) Subject) {
+func Run(t *testing.T, open func(t *testing.T, behavior Behavior) Subject) {
 	t.Helper()
 	t.Run("bodies arrive as they are", func(t *testing.T) { bodies(t, open(t, Accept)) })
 	t.Run("many at once", func(t *testing.T) { concurrent(t, open(t, Accept)) })
@@ -56,8 +56,8 @@ func Run(t *testing.T, open func(t *testing.T, behaviour Behaviour) Subject) {
 	t.Run("an ended context ends it", func(t *testing.T) { ended(t, open(t, Accept)) })
 	t.Run("a broken connection is told", func(t *testing.T) { broken(t, open(t, Break)) })
 	t.Run("an endless answer is cut", func(t *testing.T) { flooded(t, open(t, Flood)) })
-	for _, behaviour := range []Behaviour{Accept, Refuse, Break} {
-		t.Run("credentials are not kept", func(t *testing.T) { masked(t, open(t, behaviour)) })
+	for _, behavior := range []Behavior{Accept, Refuse, Break} {
+		t.Run("credentials are not kept", func(t *testing.T) { masked(t, open(t, behavior)) })
 	}
 }
 

@@ -40,16 +40,16 @@ func TestConformance(t *testing.T) {
 	}
 	for name, auth := range auths {
 		t.Run(name, func(t *testing.T) {
-			destinationtest.Run(t, func(t *testing.T, behaviour destinationtest.Behaviour) destinationtest.Subject {
+			destinationtest.Run(t, func(t *testing.T, behavior destinationtest.Behavior) destinationtest.Subject {
 				t.Helper()
-				return subject(t, behaviour, auth)
+				return subject(t, behavior, auth)
 			})
 		})
 	}
 }
 
 // subject is a driver and an HTTP server that behaves as asked.
-func subject(t *testing.T, behaviour destinationtest.Behaviour, auth *hook.Auth) destinationtest.Subject {
+func subject(t *testing.T, behavior destinationtest.Behavior, auth *hook.Auth) destinationtest.Subject {
 	t.Helper()
 	var mu sync.Mutex
 	var received [][]byte
@@ -58,7 +58,7 @@ func subject(t *testing.T, behaviour destinationtest.Behaviour, auth *hook.Auth)
 		if err != nil {
 			return
 		}
-		switch behaviour {
+		switch behavior {
 		case destinationtest.Refuse:
 			w.WriteHeader(http.StatusUnprocessableEntity)
 		case destinationtest.Hang:
