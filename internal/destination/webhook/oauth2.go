@@ -69,7 +69,7 @@ func (c *compiler) oauth2(d *driver, auth *hook.OAuth2) *tokenSource {
 			ClientID: auth.ClientID, ClientSecret: auth.ClientSecret.Reveal(), TokenURL: parsed.String(),
 			Scopes: auth.Scopes, AuthStyle: oauth2.AuthStyleInHeader,
 		},
-		client: d.client, host: parsed.Host,
+		client: introduced(d.client, d.userAgent), host: parsed.Host,
 	}
 	if auth.InBody {
 		source.config.AuthStyle = oauth2.AuthStyleInParams
@@ -81,6 +81,30 @@ func (c *compiler) oauth2(d *driver, auth *hook.OAuth2) *tokenSource {
 		}
 	}
 	return source
+}
+
+// introduced returns client with the User-Agent of the deliveries: some firewalls in
+// front of token endpoints refuse the one that Go's client has.
+func introduced(client *http.Client, userAgent string) *http.Client {
+	named := *client
+	if named.Transport == nil {
+		named.Transport = http.DefaultTransport
+	}
+	named.Transport = introduction{named.Transport, userAgent}
+	return &named
+}
+
+type introduction struct {
+	http.RoundTripper
+
+	userAgent string
+}
+
+// RoundTrip implements http.RoundTripper.
+func (i introduction) RoundTrip(req *http.Request) (*http.Response, error) {
+	named := req.Clone(req.Context())
+	named.Header.Set(headerUserAgent, i.userAgent)
+	return i.RoundTripper.RoundTrip(named)
 }
 
 // header implements authorizer.

@@ -464,6 +464,9 @@ func TestOAuth2Request(t *testing.T) {
 	if user != url.QueryEscape("cli:ent") || password != url.QueryEscape("s3cr&t") {
 		t.Errorf("credentials %q %q", user, password)
 	}
+	if got := requests[0].UserAgent(); got != "Malote/1.2.3" {
+		t.Errorf("it is asked for by %q", got)
+	}
 	if form, _ := url.ParseQuery(bodies[0]); form.Get("grant_type") != "client_credentials" || form.Get("scope") != "a b" || form.Get("audience") != "erp" || form.Has("client_secret") {
 		t.Errorf("form %q", bodies[0])
 	}
