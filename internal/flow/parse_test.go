@@ -123,6 +123,7 @@ func TestParse(t *testing.T) {
 func TestParseErrors(t *testing.T) {
 	for _, test := range []struct{ name, text, want string }{
 		{"no yaml", "sources: [", `flow.yaml:2:1: this is not YAML: while parsing a flow node: did not find expected node content`},
+		{"tab", "sources:\n\tshop: {verify: none}", `flow.yaml:2:1: this is not YAML: a tab stands before the first word: indent by spaces`},
 		{"not a mapping", "- a", `flow.yaml:1:1: the file must be a mapping of names to values, not a list`},
 		{"top key", "source: {}", `flow.yaml:1:1: unknown key "source"; did you mean "sources"?`},
 		{"deep key", "sources:\n  shop:\n    verify:\n      hmac:\n        heder: x", `flow.yaml:5:9: unknown key "heder" in sources.shop.verify.hmac; did you mean "header"?`},

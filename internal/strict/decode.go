@@ -1,6 +1,7 @@
 package strict
 
 import (
+	"bytes"
 	"encoding"
 	"encoding/json"
 	"errors"
@@ -57,6 +58,18 @@ func (d *Decoder) At(path string) (Position, bool) {
 	}
 }
 
+// indentedByTab reports whether a tab stands before the first word of a line, which is
+// counted from 1.
+func indentedByTab(text []byte, number int) bool {
+	for line := range bytes.Lines(text) {
+		if number--; number == 0 {
+			indent := len(line) - len(bytes.TrimLeft(line, " \t"))
+			return bytes.ContainsRune(line[:indent], '\t')
+		}
+	}
+	return false
+}
+
 // Documents parses the YAML documents of a file. A syntax error is noted, and nothing returned.
 func (d *Decoder) Documents(file string, data []byte) []*yaml.Node {
 	if len(data) > MaxBytes {
@@ -76,6 +89,9 @@ func (d *Decoder) Documents(file string, data []byte) []*yaml.Node {
 			if syntax.ContextMsg != "" {
 				message = syntax.ContextMsg + ": " + message
 			}
+		}
+		if indentedByTab(data, at.Line) {
+			message = "a tab stands before the first word: indent by spaces"
 		}
 		d.Addf(at, "this is not YAML: %s", message)
 		return nil
