@@ -24,10 +24,10 @@ type Behavior int
 // The behaviors.
 const (
 	Accept Behavior = iota // takes the message
-	Refuse                  // answers that it does not want it
-	Hang                    // takes the connection and never answers
-	Break                   // closes the connection instead of answering
-	Flood                   // accepts with an answer that does not end
+	Refuse                 // answers that it does not want it
+	Hang                   // takes the connection and never answers
+	Break                  // closes the connection instead of answering
+	Flood                  // accepts with an answer that does not end
 )
 
 // Secret is a credential. The harness sets destinations up with it wherever their kind
