@@ -7,6 +7,7 @@ import (
 	"malote.dev/malote/internal/api/body"
 	"malote.dev/malote/internal/api/rest"
 	"malote.dev/malote/internal/hook"
+	"malote.dev/malote/internal/route"
 	"malote.dev/malote/internal/signature"
 )
 
@@ -93,13 +94,10 @@ const patchText = "A JSON merge patch (RFC 7396): what is absent stays, null cle
 
 func (s *server) showSource(source *hook.Source) SourceOut {
 	shown := SourceOut{
-		Source: hook.Redact(*source), Path: "/in/" + source.Name,
+		Source: hook.Redact(*source), Path: route.PathOf(source, s.home.ID),
 		SecretCount: body.CountSecrets(source.SourceSpec),
 	}
 	shown.HasSecret = shown.SecretCount > 0
-	if source.Project != s.home.ID {
-		shown.Path = "/in/" + source.ID.String()
-	}
 	if compiled, ok := s.Router.Current().SourceByID(source.ID); ok && compiled.Problem != nil {
 		shown.Problem = compiled.Problem.Error()
 	}

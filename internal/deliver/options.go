@@ -25,7 +25,7 @@ type Queue interface {
 type Route struct {
 	Connection  *hook.Connection
 	Destination *hook.Destination
-	Source      string // where its events come in, as a path: "/project/source"
+	Source      string // where its events come in, as a path: "/in/shop"
 }
 
 // Catalogue answers from the present state of what people set up. What it returns is

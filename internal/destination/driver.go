@@ -27,7 +27,7 @@ type Message struct {
 	Manual   bool            // asked for by a person
 	Time     time.Time       // of this attempt
 	Event    *hook.Event
-	Source   string // where the event came in, as a path: "/project/source"
+	Source   string // where the event came in, as a path: "/in/shop"
 	Body     []byte // what to send; without a transform the event's payload as it came
 }
 

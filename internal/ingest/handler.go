@@ -78,7 +78,7 @@ type Handler struct {
 }
 
 // PathPrefix is where sources are reached: it is followed by a source's id or name.
-const PathPrefix = "/in/"
+const PathPrefix = route.PathPrefix
 
 // New returns a Handler. It fails when its metrics cannot be registered.
 func New(options Options) (*Handler, error) {
@@ -143,6 +143,10 @@ func (x *exchange) serve(w http.ResponseWriter, r *http.Request, rest string) {
 		return
 	}
 	if !x.allows(r.Method) {
+		if err := x.source.Verifier.FailedHandshake(&x.request); err != nil {
+			x.refuseSignature(ctx, w, err)
+			return
+		}
 		x.numbers.refused(ReasonMethod)
 		w.Header().Set("Allow", strings.Join(x.methods(), ", "))
 		answerProblem(w, http.StatusMethodNotAllowed, "method_not_allowed", "this source takes "+strings.Join(x.methods(), ", "))

@@ -32,6 +32,7 @@ func (b *builder) build(ctx context.Context, catalogue *hook.Catalogue) *Snapsho
 	}
 	for i := range catalogue.Sources {
 		source := b.source(ctx, &catalogue.Sources[i])
+		source.Path = PathOf(&source.Source, named)
 		b.next.sources[source.ID] = source
 		if source.Project == named {
 			b.next.byName[source.Name] = source

@@ -90,6 +90,11 @@ func TestSourcesAreFoundByIdAndByNameInTheDefaultProject(t *testing.T) {
 			t.Errorf("%q: %v, %v", ref, source, ok)
 		}
 	}
+	for id, want := range map[hook.SourceID]string{10: "/in/shop", 11: "/in/" + hook.SourceID(11).String()} {
+		if source, _ := snapshot.SourceByID(id); source.Path != want {
+			t.Errorf("the path of %s is %q, want %q", id, source.Path, want)
+		}
+	}
 	if _, ok := snapshot.Destination(30); !ok {
 		t.Error("the destination is not there")
 	}

@@ -12,6 +12,8 @@ import (
 type Source struct {
 	hook.Source
 
+	// Path is where its requests go, below the server's address.
+	Path string
 	// Effective is what is set on the source, completed by its provider's profile.
 	Effective hook.SourceSpec
 	// Verifier proves the source's requests; nil when there is a Problem.
@@ -25,6 +27,18 @@ type Source struct {
 
 	fields fields
 	index  index
+}
+
+// PathPrefix is where sources are reached: it is followed by a source's id or name.
+const PathPrefix = "/in/"
+
+// PathOf returns where a source's requests go, below the server's address; home is the
+// project DefaultProject, whose sources are reached by name.
+func PathOf(source *hook.Source, home hook.ProjectID) string {
+	if source.Project == home {
+		return PathPrefix + source.Name
+	}
+	return PathPrefix + source.ID.String()
 }
 
 // fields is where a source's events carry what identifies them.
