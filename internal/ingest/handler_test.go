@@ -243,6 +243,29 @@ func TestHandshakesComeBeforeEverythingElse(t *testing.T) {
 	}
 }
 
+// Who enters another token at the provider than here reads so in the refused log.
+func TestAHandshakeWithAForeignTokenIsExplained(t *testing.T) {
+	w := newWorld(t, withConnection(source(10, "hub", func(s *hook.Source) {
+		s.Provider, s.Secret, s.Settings = "meta", "app-secret", map[string]string{"verifyToken": "ours"}
+	})))
+	ask := func(token string) *httptest.ResponseRecorder {
+		return w.send(request("GET", "/in/hub?hub.mode=subscribe&hub.challenge=7&hub.verify_token="+token, ""))
+	}
+	if answer := ask("ours"); answer.Code != 200 || answer.Body.String() != "7" {
+		t.Errorf("our token: %d %s", answer.Code, answer.Body)
+	}
+	if answer := ask("theirs"); answer.Code != 401 || len(w.store.refusals) != 1 {
+		t.Fatalf("their token: %d %s, %d kept", answer.Code, answer.Body, len(w.store.refusals))
+	}
+	kept := w.store.refusals[0]
+	if said := strings.Join(kept.Explanation, " "); kept.Reason != "bad_handshake" || !strings.Contains(said, "query parameter hub.verify_token (setting verifyToken)") || strings.Contains(said, "ours") {
+		t.Errorf("%s: %s", kept.Reason, said)
+	}
+	if answer := w.send(request("GET", "/in/hub?hub.mode=other", "")); answer.Code != 405 || len(w.store.refusals) != 1 {
+		t.Errorf("no handshake: %d", answer.Code)
+	}
+}
+
 func TestDuplicatesAreAnsweredAsTheFirst(t *testing.T) {
 	w := newWorld(t, withConnection(source(10, "shop", func(s *hook.Source) {
 		s.Dedupe = &hook.Dedupe{Field: hook.Field{Header: "X-Id"}, Window: hook.Duration(time.Hour)}

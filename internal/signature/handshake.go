@@ -165,6 +165,50 @@ func (v *Verifier) Handshake(ctx context.Context, req *Request) (*Reply, bool) {
 	return nil, false
 }
 
+// FailedHandshake returns the *Refusal of a request that is a handshake but for the
+// tokens in it, which are not those that the source's settings and secrets say; nil when
+// it is none. Who sets a provider up reads there why the provider does not accept us.
+func (v *Verifier) FailedHandshake(req *Request) error {
+	for i := range v.handshakes {
+		h := &v.handshakes[i]
+		if foreign := v.foreignTokens(h, req); len(foreign) > 0 {
+			return &Refusal{Reason: rule.BadHandshake, Message: fmt.Sprintf(
+				"The request is the handshake %q of the provider, but its %s is not what this source expects: enter the same text at the provider and here.",
+				h.name, strings.Join(foreign, " and "))}
+		}
+	}
+	return nil
+}
+
+// foreignTokens names the tokens of a request that is the handshake in all the rest.
+func (v *Verifier) foreignTokens(h *handshake, req *Request) []string {
+	if len(h.methods) > 0 && !slices.Contains(h.methods, req.Method) {
+		return nil
+	}
+	var foreign []string
+	for i := range h.wants {
+		w := &h.wants[i]
+		if v.holds(w, req) {
+			continue
+		}
+		token := w.kind == wantEqual && (w.value.Uses("secret") || len(w.value.Settings()) > 0)
+		if !token {
+			return nil
+		}
+		place := map[string]string{"headers": "header ", "query": "query parameter ", "fields": "field "}[w.place]
+		foreign = append(foreign, place+w.name+w.setting())
+	}
+	return foreign
+}
+
+// setting says which setting a value is compared with.
+func (w *want) setting() string {
+	if names := w.value.Settings(); len(names) > 0 {
+		return " (setting " + strings.Join(names, ", ") + ")"
+	}
+	return ""
+}
+
 func (v *Verifier) matches(h *handshake, req *Request) bool {
 	if len(h.methods) > 0 && !slices.Contains(h.methods, req.Method) {
 		return false

@@ -25,6 +25,7 @@ const (
 	NoCertificate     = "no_certificate"             // no client certificate
 	BadCertificate    = "bad_certificate"            // a certificate that does not chain, is not valid now, or names somebody else
 	Replayed          = "replayed"                   // the one-time value was seen with another body
+	BadHandshake      = "bad_handshake"              // the provider's question whether we are there, with a foreign token
 	KeysUnavailable   = "keys_unavailable"           // the sender's keys could not be fetched; the sender should try again
 )
 
@@ -33,7 +34,7 @@ func Reasons() []string {
 	return []string{
 		MissingSignature, MalformedSig, BadSignature, MissingTimestamp, MalformedTime, OutOfTolerance,
 		MissingToken, BadToken, ExpiredToken, BadClaim, MissingCredential, BadCredential,
-		NotAllowedAddress, NoCertificate, BadCertificate, Replayed, KeysUnavailable,
+		NotAllowedAddress, NoCertificate, BadCertificate, Replayed, BadHandshake, KeysUnavailable,
 	}
 }
 
