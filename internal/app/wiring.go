@@ -6,7 +6,6 @@ import (
 	"malote.dev/malote/internal/api"
 	"malote.dev/malote/internal/deliver"
 	"malote.dev/malote/internal/hook"
-	"malote.dev/malote/internal/ingest"
 	"malote.dev/malote/internal/route"
 	"malote.dev/malote/internal/store/sqlite"
 )
@@ -21,9 +20,9 @@ func (c catalogue) Route(id hook.ConnectionID) (deliver.Route, bool) {
 	if !ok || connection.To == nil {
 		return deliver.Route{}, false
 	}
-	from := ingest.PathPrefix
+	from := route.PathPrefix
 	if source, ok := snapshot.SourceByID(connection.Source); ok {
-		from += source.Name
+		from = source.Path
 	}
 	return deliver.Route{Connection: &connection.Connection, Destination: connection.To, Source: from}, true
 }

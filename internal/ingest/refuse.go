@@ -197,7 +197,7 @@ func keptURL(source *route.Source, refusal *hook.Refusal, scheme string) string 
 		return registeredURL(set, strings.TrimPrefix(refusal.Path, "/"), refusal.Query)
 	}
 	host := cmp.Or(firstOf(refusal.Headers.Get("X-Forwarded-Host")), refusal.Headers.Get("Host"))
-	url := scheme + "://" + host + PathPrefix + source.Name + refusal.Path
+	url := scheme + "://" + host + source.Path + refusal.Path
 	if refusal.Query != "" {
 		url += "?" + refusal.Query
 	}
