@@ -14,6 +14,7 @@ import (
 	"os"
 	"time"
 
+	"malote.dev/malote/internal/route"
 	"malote.dev/malote/internal/run"
 	"malote.dev/malote/internal/telemetry"
 )
@@ -33,7 +34,7 @@ const (
 // handler routes what the server answers.
 func (s *server) handler() http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("/in/", s.ingest)
+	mux.Handle(route.PathPrefix, s.ingest)
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, "ok\n") })
 	mux.HandleFunc("GET /readyz", s.ready)
 	if s.settings.Metrics {
@@ -84,7 +85,7 @@ func (s *server) serve(ctx context.Context) error {
 		group.Add("profiling", time.Second, run.Func(s.profile))
 	}
 	if s.demo != nil {
-		group.Add("demo", time.Second, run.Func(func(ctx context.Context) error { return s.demo.Run(ctx, base+"/in/shop") }))
+		group.Add("demo", time.Second, run.Func(func(ctx context.Context) error { return s.demo.Run(ctx, base+route.PathPrefix+"shop") }))
 	}
 	if err := s.warn(ctx); err != nil {
 		return errors.Join(err, listener.Close())

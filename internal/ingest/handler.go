@@ -69,16 +69,13 @@ type Options struct {
 // DefaultReadTimeout is how long a sender may take to send a body.
 const DefaultReadTimeout = 30 * time.Second
 
-// Handler receives events. It is an http.Handler for PathPrefix and all below, and is
+// Handler receives events. It is an http.Handler for route.PathPrefix and all below, and is
 // safe for concurrent use.
 type Handler struct {
 	options Options
 	metrics *metrics
 	memory  *memory
 }
-
-// PathPrefix is where sources are reached: it is followed by a source's id or name.
-const PathPrefix = route.PathPrefix
 
 // New returns a Handler. It fails when its metrics cannot be registered.
 func New(options Options) (*Handler, error) {
@@ -104,7 +101,7 @@ func New(options Options) (*Handler, error) {
 // ServeHTTP implements http.Handler.
 func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	began := h.options.Now()
-	ref, rest, _ := strings.Cut(strings.TrimPrefix(r.URL.EscapedPath(), PathPrefix), "/")
+	ref, rest, _ := strings.Cut(strings.TrimPrefix(r.URL.EscapedPath(), route.PathPrefix), "/")
 	source, ok := h.options.Catalogue.Current().Source(ref)
 	if !ok || source.Disabled || rest != "" && !source.Effective.SubPaths {
 		h.metrics.unknown.Inc()

@@ -24,6 +24,7 @@ import (
 	"go.uber.org/goleak"
 
 	"malote.dev/malote/internal/hook"
+	"malote.dev/malote/internal/route"
 	"malote.dev/malote/internal/signature"
 	"malote.dev/malote/internal/signature/profiles"
 )
@@ -164,7 +165,7 @@ func TestEveryProfileSampleComesIn(t *testing.T) {
 			}
 			spec := source(10, profile.Name, func(s *hook.Source) {
 				s.Verify, s.Provider, s.Secret, s.Settings = nil, profile.Name, sample.Secret, maps.Clone(sample.Settings)
-				if sample.URL != "" && !strings.Contains(sample.URL, PathPrefix) {
+				if sample.URL != "" && !strings.Contains(sample.URL, route.PathPrefix) {
 					s.Settings = map[string]string{settingURL: sample.URL} // the sender knows us under another address
 				}
 			})
@@ -203,7 +204,7 @@ func sampleRequest(t *testing.T, profile *signature.Profile) *http.Request {
 		url = "https://hooks.example.com/in/" + profile.Name
 	}
 	r := httptest.NewRequest(method, url, strings.NewReader(sample.Body))
-	if !strings.HasPrefix(r.URL.Path, PathPrefix) {
+	if !strings.HasPrefix(r.URL.Path, route.PathPrefix) {
 		r = httptest.NewRequest(method, "https://hooks.example.com/in/"+profile.Name+"?"+r.URL.RawQuery, strings.NewReader(sample.Body))
 	}
 	for name, value := range sample.Headers {
@@ -555,7 +556,7 @@ func TestProxiesAreBelievedOnlyWhenTrusted(t *testing.T) {
 			if c.remoteOfPeer != "" {
 				r.RemoteAddr = c.remoteOfPeer
 			}
-			_, rest, _ := strings.Cut(strings.TrimPrefix(r.URL.EscapedPath(), PathPrefix), "/")
+			_, rest, _ := strings.Cut(strings.TrimPrefix(r.URL.EscapedPath(), route.PathPrefix), "/")
 			x := &exchange{intake: w.intakeOf(found), began: time.Now()}
 			x.describe(r, rest)
 			if x.request.URL != c.url || x.request.Remote.String() != c.remote {
