@@ -62,7 +62,8 @@ func (d *Decoder) At(path string) (Position, bool) {
 // counted from 1.
 func indentedByTab(text []byte, number int) bool {
 	for line := range bytes.Lines(text) {
-		if number--; number == 0 {
+		number--
+		if number == 0 {
 			indent := len(line) - len(bytes.TrimLeft(line, " \t"))
 			return bytes.ContainsRune(line[:indent], '\t')
 		}

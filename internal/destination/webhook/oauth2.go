@@ -87,9 +87,6 @@ func (c *compiler) oauth2(d *driver, auth *hook.OAuth2) *tokenSource {
 // front of token endpoints refuse the one that Go's client has.
 func introduced(client *http.Client, userAgent string) *http.Client {
 	named := *client
-	if named.Transport == nil {
-		named.Transport = http.DefaultTransport
-	}
 	named.Transport = introduction{named.Transport, userAgent}
 	return &named
 }
