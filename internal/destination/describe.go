@@ -1,6 +1,7 @@
 package destination
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -67,9 +68,9 @@ func describeBroken(err error, operation *net.OpError) string {
 	}
 	switch {
 	case errors.Is(err, syscall.ECONNREFUSED):
-		return "connection refused by " + orElse(where, "the destination")
+		return "connection refused by " + cmp.Or(where, "the destination")
 	case errors.Is(err, syscall.EHOSTUNREACH), errors.Is(err, syscall.ENETUNREACH):
-		return "there is no route to " + orElse(where, "the destination")
+		return "there is no route to " + cmp.Or(where, "the destination")
 	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
 		return "the destination broke the connection before it answered"
 	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
@@ -82,13 +83,6 @@ func describeBroken(err error, operation *net.OpError) string {
 		return fmt.Sprintf("the answer's header is larger than %d bytes", egress.MaxResponseHeader)
 	}
 	return "the connection failed: " + Gist([]byte(err.Error()))
-}
-
-func orElse(text, instead string) string {
-	if text == "" {
-		return instead
-	}
-	return text
 }
 
 // describeTLS reports whether an error is one of TLS.

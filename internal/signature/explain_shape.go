@@ -1,6 +1,7 @@
 package signature
 
 import (
+	"cmp"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
@@ -173,7 +174,7 @@ func (e *explainer) claims() {
 		if v.JWT == nil {
 			return false
 		}
-		text := e.req.Headers.Get(orDefault(v.JWT.Header, "Authorization"))
+		text := e.req.Headers.Get(cmp.Or(v.JWT.Header, "Authorization"))
 		if v.JWT.Query != "" {
 			text = e.req.QueryValue(v.JWT.Query)
 		}
@@ -195,11 +196,4 @@ func (e *explainer) claims() {
 		}
 		return false
 	})
-}
-
-func orDefault(text, otherwise string) string {
-	if text == "" {
-		return otherwise
-	}
-	return text
 }

@@ -2,6 +2,7 @@ package signature_test
 
 import (
 	"bytes"
+	"cmp"
 	"flag"
 	"fmt"
 	"os"
@@ -119,11 +120,11 @@ func describeScheme(v *hook.Verify) string {
 	case v.HMAC != nil:
 		return describeHMAC(v.HMAC)
 	case v.Public != nil:
-		return orText(v.Public.Algorithm, "public key") + " in " + place(v.Public.Header, v.Public.Query, v.Public.Path)
+		return cmp.Or(v.Public.Algorithm, "public key") + " in " + place(v.Public.Header, v.Public.Query, v.Public.Path)
 	case v.JWT != nil && v.JWT.JWKS != "":
 		return "JSON Web Token of the issuer's"
 	case v.JWT != nil:
-		return "JSON Web Token in " + place(orText(v.JWT.Header, "Authorization"), v.JWT.Query, "")
+		return "JSON Web Token in " + place(cmp.Or(v.JWT.Header, "Authorization"), v.JWT.Query, "")
 	case v.MTLS != nil:
 		return "client certificate"
 	case v.Code != "":
@@ -149,7 +150,7 @@ func describeHMAC(r *hook.HMACRule) string {
 	case len(r.Hashes) > 0:
 		return "HMAC (" + strings.Join(r.Hashes, ", ") + ") in " + where
 	default:
-		return "HMAC (" + orText(r.Hash, "sha256") + ") in " + where
+		return "HMAC (" + cmp.Or(r.Hash, "sha256") + ") in " + where
 	}
 }
 

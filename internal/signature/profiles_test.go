@@ -1,6 +1,7 @@
 package signature_test
 
 import (
+	"cmp"
 	"context"
 	"crypto/x509"
 	"encoding/pem"
@@ -52,7 +53,7 @@ func sampleRequest(tb testing.TB, p *signature.Profile) *signature.Request {
 	tb.Helper()
 	s := p.Sample
 	req := &signature.Request{
-		Method: orText(s.Method, "POST"), URL: orText(s.URL, "https://hooks.example.com/in/"+p.Name),
+		Method: cmp.Or(s.Method, "POST"), URL: cmp.Or(s.URL, "https://hooks.example.com/in/"+p.Name),
 		Body: []byte(s.Body), Remote: netip.MustParseAddr("203.0.113.7"), Now: s.Time,
 	}
 	if req.Now.IsZero() {
@@ -79,13 +80,6 @@ func sampleRequest(tb testing.TB, p *signature.Profile) *signature.Request {
 		req.Certificates = append(req.Certificates, certificate)
 	}
 	return req
-}
-
-func orText(text, otherwise string) string {
-	if text == "" {
-		return otherwise
-	}
-	return text
 }
 
 func eachProfile(t *testing.T, test func(t *testing.T, p *signature.Profile)) {

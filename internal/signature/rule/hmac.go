@@ -1,6 +1,7 @@
 package rule
 
 import (
+	"cmp"
 	"context"
 	"crypto/hmac"
 	"crypto/md5"  //nolint:gosec // a few providers still sign with it
@@ -70,7 +71,7 @@ func (c *compiler) hmac(spec *hook.HMACRule, p *problems) node {
 	check.hashes = spec.Hashes
 	names := spec.Hashes
 	if len(names) == 0 {
-		names = []string{orText(spec.Hash, "sha256")}
+		names = []string{cmp.Or(spec.Hash, "sha256")}
 	} else if spec.Hash != "" {
 		p.addf("hash", "give hash or hashes, not both")
 	}
@@ -99,7 +100,7 @@ func (c *compiler) macKeys(spec *hook.HMACRule, hashes []string, p *problems) []
 	}
 	var keys []*macKey
 	for i, secret := range secrets {
-		raw, err := deriveKey(orText(spec.Key, KeyText), secret.Value.Reveal())
+		raw, err := deriveKey(cmp.Or(spec.Key, KeyText), secret.Value.Reveal())
 		if err != nil || len(raw) == 0 {
 			p.addAtf(secret.Path, "the secret is not %s, as the scheme needs it", keyFormName(spec.Key))
 			continue

@@ -1,6 +1,7 @@
 package rule
 
 import (
+	"cmp"
 	"slices"
 	"strconv"
 	"strings"
@@ -44,7 +45,7 @@ func (c *compiler) locator(s *hook.SignatureRule, p *problems) *locator {
 	l.encodings = compileEncodings(s.Encoding, p)
 	if s.List != nil {
 		l.list = &listGrammar{
-			separator: orText(s.List.Separator, ","), pair: orText(s.List.Pair, "="),
+			separator: cmp.Or(s.List.Separator, ","), pair: cmp.Or(s.List.Pair, "="),
 			signature: s.List.Signature, timestamp: s.List.Timestamp,
 		}
 		if s.List.Signature == "" {
@@ -54,7 +55,7 @@ func (c *compiler) locator(s *hook.SignatureRule, p *problems) *locator {
 			p.addf("prefix", "a list has no prefix: its pairs have names")
 		}
 	}
-	l.content = c.template(orText(s.Content, "{body}"), "content", p)
+	l.content = c.template(cmp.Or(s.Content, "{body}"), "content", p)
 	l.time = compileTime(s.Timestamp, s.List, p)
 	if l.time == nil && l.content.Uses("timestamp") {
 		p.addf("timestamp", "the content has {timestamp}: say where the time is")
@@ -74,13 +75,6 @@ func compileEncodings(names []string, p *problems) []Encoding {
 		out = append(out, Encoding(name))
 	}
 	return out
-}
-
-func orText(text, otherwise string) string {
-	if text == "" {
-		return otherwise
-	}
-	return text
 }
 
 // headers returns the fields that decide, for explanations.

@@ -1,6 +1,7 @@
 package rule
 
 import (
+	"cmp"
 	"context"
 	"crypto"
 	"crypto/ecdsa"
@@ -81,11 +82,11 @@ func (k *publicCheck) add(text, path, algorithm string, p *problems) bool {
 func algorithmFor(key crypto.PublicKey, wanted string) (string, bool) {
 	switch key.(type) {
 	case ed25519.PublicKey:
-		return orText(wanted, Ed25519), wanted == "" || wanted == Ed25519
+		return cmp.Or(wanted, Ed25519), wanted == "" || wanted == Ed25519
 	case *ecdsa.PublicKey:
-		return orText(wanted, ECDSAP256), wanted == "" || wanted == ECDSAP256
+		return cmp.Or(wanted, ECDSAP256), wanted == "" || wanted == ECDSAP256
 	case *rsa.PublicKey:
-		return orText(wanted, RSASHA256), wanted == "" || wanted == RSASHA256 || wanted == RSASHA1
+		return cmp.Or(wanted, RSASHA256), wanted == "" || wanted == RSASHA256 || wanted == RSASHA1
 	default:
 		return wanted, false
 	}

@@ -1,6 +1,7 @@
 package rule
 
 import (
+	"cmp"
 	"context"
 	"crypto/ed25519"
 	"crypto/hmac"
@@ -33,7 +34,7 @@ func (c *compiler) standard(spec *hook.StandardKey, p *problems) node {
 			check.names = append(check.names, standardNames{prefix + "id", prefix + "timestamp", prefix + "signature"})
 		}
 	}
-	form := orText(spec.Key, KeyWhsec)
+	form := cmp.Or(spec.Key, KeyWhsec)
 	if form != KeyWhsec && form != KeyText {
 		p.addf("key", "%q is not a form of key here: write whsec or text", form)
 		return node{}
