@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"maps"
 	"net"
 	"net/http"
@@ -220,6 +221,7 @@ func TestFailures(t *testing.T) {
 		{"gateway", 502, nil, `bad gateway`, hook.KindUnavailable, "SERVER/api/v1/event/evt_x answered 502 Bad Gateway"},
 		{"too large", 413, nil, `{"code":"payload_too_large","detail":"too long"}`, hook.KindTooLarge, "too long"},
 		{"redirect", 302, http.Header{"Location": {"http://elsewhere"}}, ``, hook.KindInternal, "SERVER/api/v1/event/evt_x answered 302 Found"},
+		{"invalid as a whole", 422, nil, `{"detail":[{"loc":["body"],"msg":"The signature does not fit.","type":"value_error"}]}`, hook.KindInvalid, "the server refuses it: The signature does not fit."},
 		{"invalid", 422, nil, `{"detail":[{"loc":["body","state","destinations","a.b","http","url"],"msg":"a private address","type":"value_error"},{"loc":["query","limit"],"msg":"too high","type":"value_error"}]}`, hook.KindInvalid, "the server refuses it: destinations.a.b.http.url: a private address; limit: too high"},
 		{"no json", 200, nil, `hello`, hook.KindInternal, "SERVER/ did not answer as a malote server does: invalid character 'h' looking for beginning of value; is --server right?"},
 	} {
@@ -250,6 +252,21 @@ func TestNoToken(t *testing.T) {
 	c.options.Token = ""
 	_, err := c.Delivery(t.Context(), "x")
 	if err == nil || !strings.HasPrefix(err.Error(), "the server asks for an API token: ") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestAServerWithAForeignCertificate(t *testing.T) {
+	server := httptest.NewUnstartedServer(http.NotFoundHandler())
+	server.Config.ErrorLog = slog.NewLogLogger(slog.DiscardHandler, slog.LevelDebug)
+	server.StartTLS()
+	defer server.Close()
+	c, err := New(Options{Server: server.URL})
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = c.Ready(t.Context())
+	if err == nil || !strings.Contains(err.Error(), server.URL+" is not trusted here (x509: ") || !strings.Contains(err.Error(), "SSL_CERT_FILE") {
 		t.Errorf("got %v", err)
 	}
 }

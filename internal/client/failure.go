@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -26,6 +27,10 @@ var ErrUnreachable = errors.New("no malote server answers")
 func (c *Client) unreachable(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
+	}
+	if untrusted := (*tls.CertificateVerificationError)(nil); errors.As(err, &untrusted) {
+		return hook.Errorf(hook.KindUnavailable, "the certificate of %s is not trusted here (%w): name a file with its authority in SSL_CERT_FILE, or use the host name that it is for",
+			c.options.Server, untrusted.Err)
 	}
 	cause := err
 	if wrapped := (*url.Error)(nil); errors.As(err, &wrapped) {
@@ -91,8 +96,8 @@ func problems(fields []api.FieldError) []hook.Problem {
 	list := make([]hook.Problem, 0, len(fields))
 	for _, field := range fields {
 		path := field.Loc
-		if len(path) > 1 && (path[0] == "body" || path[0] == "query") {
-			path = path[1:]
+		if len(path) > 0 && (path[0] == "body" || path[0] == "query") {
+			path = path[1:] // what is left of the body as a whole is no place that people know
 		}
 		if len(path) > 1 && path[0] == "state" {
 			path = path[1:]
