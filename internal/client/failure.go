@@ -29,7 +29,8 @@ func (c *Client) unreachable(ctx context.Context, err error) error {
 		return ctx.Err()
 	}
 	if untrusted := (*tls.CertificateVerificationError)(nil); errors.As(err, &untrusted) {
-		return hook.Errorf(hook.KindUnavailable, "the certificate of %s is not trusted here (%w): name a file with its authority in SSL_CERT_FILE, or use the host name that it is for",
+		return hook.Errorf(hook.KindUnavailable,
+			"the certificate of %s is not trusted here (%w): name a file with its authority in SSL_CERT_FILE, or use the host name that it is for",
 			c.options.Server, untrusted.Err)
 	}
 	cause := err
