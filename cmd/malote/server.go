@@ -9,13 +9,11 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"malote.dev/malote/internal/app"
 	"malote.dev/malote/internal/client"
 	"malote.dev/malote/internal/config"
 	"malote.dev/malote/internal/hook"
 )
-
-// adminToken is the file of the first start's token in the data folder.
-const adminToken = "admin-token"
 
 // remote is the work of a command that talks to a server.
 type remote func(command *cobra.Command, api *client.Client, args []string) error
@@ -76,11 +74,11 @@ func (c *cli) token(settings *config.Settings) (token hook.Secret, hint string, 
 	if settings.Token != "" {
 		return settings.Token, "an admin makes new ones with \"malote token create\"", nil
 	}
-	name := filepath.Join(settings.Data, adminToken)
+	name := filepath.Join(settings.Data, app.AdminTokenFile)
 	data, err := c.readFile(name)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return "", "the server's first start writes one to the file " + adminToken + " of its data folder (there is none in " +
+		return "", "the server's first start writes one to the file " + app.AdminTokenFile + " of its data folder (there is none in " +
 			settings.Data + ": name the folder with --data)", nil
 	case errors.Is(err, fs.ErrPermission):
 		return "", "the file " + name + " has one, but only its owner may read it", nil

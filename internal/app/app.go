@@ -41,8 +41,8 @@ type Options struct {
 	Demo    bool // play the demo's shop and ERP around the server
 }
 
-// adminTokenFile is the file in the data folder with the admin token of the first start.
-const adminTokenFile = "admin-token"
+// AdminTokenFile is the file in the data folder with the admin token of the first start.
+const AdminTokenFile = "admin-token"
 
 // storeGrace is how long the store may take to write what was handed over to it.
 const storeGrace = 30 * time.Second

@@ -60,7 +60,7 @@ func (s *server) buildAPI(ctx context.Context) (err error) {
 	return err
 }
 
-func (s *server) adminTokenPath() string { return filepath.Join(s.settings.Data, adminTokenFile) }
+func (s *server) adminTokenPath() string { return filepath.Join(s.settings.Data, AdminTokenFile) }
 
 // prefixes reads ranges of addresses.
 func prefixes(texts []string) ([]netip.Prefix, error) {
