@@ -38,7 +38,7 @@ const maxRetryAfter = 24 * time.Hour
 
 // Try is one attempt's result as the retry rules see it.
 type Try struct {
-	Number     int // of the attempt within the schedule, from 1; manual ones do not count
+	Number     int // of the attempt, from 1; what follows a manual one is manual, too
 	Outcome    Outcome
 	Status     int           // 0: no answer
 	Detail     string        // what happened, in words
