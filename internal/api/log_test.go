@@ -75,7 +75,7 @@ func TestEventFilters(t *testing.T) {
 		}
 	}
 	h.call("GET", "/event?source=nope", "").want(http.StatusUnprocessableEntity).has(`["query","source"]`)
-	h.call("GET", "/event?after=yesterday", "").want(http.StatusUnprocessableEntity).has(`["query","after"]`)
+	h.call("GET", "/event?after=yesterday", "").want(http.StatusUnprocessableEntity).has(`["query","after"]`, "RFC 3339", "2026-01-02T15:04:05Z")
 }
 
 // deliver settles the claimed deliveries of the ERP with the outcome.

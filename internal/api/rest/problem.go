@@ -149,7 +149,7 @@ func adapterProblem(status int, message string, causes ...error) huma.StatusErro
 		field := FieldError{Loc: []string{"body"}, Msg: cause.Error(), Type: valueError}
 		if detailer, ok := cause.(huma.ErrorDetailer); ok {
 			detail := detailer.ErrorDetail()
-			field.Loc, field.Msg = strings.Split(detail.Location, "."), detail.Message
+			field.Loc, field.Msg = strings.Split(detail.Location, "."), inWords(detail.Message)
 		}
 		p.fields = append(p.fields, field)
 	}
@@ -157,6 +157,14 @@ func adapterProblem(status int, message string, causes ...error) huma.StatusErro
 		p.fields = []FieldError{{Loc: []string{"body"}, Msg: message, Type: valueError}}
 	}
 	return p
+}
+
+// inWords replaces what the adapter says in terms of Go.
+func inWords(message string) string {
+	if strings.HasPrefix(message, "invalid date/time") {
+		return "is not a time: write it as RFC 3339 does, such as 2026-01-02T15:04:05Z"
+	}
+	return message
 }
 
 func codeOf(status int) string {
