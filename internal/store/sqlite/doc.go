@@ -47,9 +47,10 @@
 // a row after all.
 //
 // After a crash those deliveries must be found again. Reclaim looks at events in the
-// order of their ids and gives a row, pending, to each delivery that has none. Where
-// it begins is the low-water mark, a row of its own, and this must hold in every
-// committed state:
+// order of their ids and gives a row, pending, to each delivery that has none. It ends
+// with the newest event that was there when the store was opened: what came later is in
+// memory. Where it begins is the low-water mark, a row of its own, and this must hold in
+// every committed state:
 //
 //	an event with a delivery that has no row is not below the mark.
 //

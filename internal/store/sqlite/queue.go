@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql/driver"
 	"fmt"
+	"slices"
 	"time"
 
 	"malote.dev/malote/internal/hook"
@@ -202,9 +203,19 @@ func (b *batch) makeDue(ctx context.Context, row *deliveryRow, now time.Time, ma
 	return b.setState(ctx, row, to)
 }
 
+// isOpen reports whether a delivery is in memory to be settled, or will be after the
+// commit: its event may stand in the same line as a step of Reclaim.
+func (b *batch) isOpen(id hook.DeliveryID) bool {
+	if _, open := b.w.inline.get(id); open {
+		return true
+	}
+	return slices.ContainsFunc(b.opened, func(opened newInline) bool { return opened.id == id })
+}
+
 // reclaimFrom gives rows to deliveries that were accepted to be attempted at once and
-// of which nothing is left, in one step of events from the given one on. It returns
-// how many they are and the last event that it looked at, 0 when there was none.
+// of which nothing is left, in one step of events from the given one to the newest one
+// of earlier processes. It returns how many they are and the last event that it looked
+// at, 0 when there was none.
 func (b *batch) reclaimFrom(ctx context.Context, from hook.EventID, now time.Time) (found int, last hook.EventID, err error) {
 	var lost []waiting
 	err = b.w.sql.eventsFrom.Each(ctx, func(row []driver.Value) error {
@@ -225,12 +236,12 @@ func (b *batch) reclaimFrom(ctx context.Context, from hook.EventID, now time.Tim
 			})
 		}
 		return nil
-	}, int64(from), int64(stepSize))
+	}, int64(from), int64(b.w.inherited), int64(stepSize))
 	if err != nil {
 		return 0, 0, err
 	}
 	for i := range lost {
-		if _, open := b.w.inline.get(lost[i].id); open {
+		if b.isOpen(lost[i].id) {
 			continue
 		}
 		rows, err := b.ids(ctx, b.w.sql.readState, int64(lost[i].id))

@@ -70,7 +70,7 @@ func (s *statements) texts() map[**commit.Statement]string {
 		&s.lease:         "UPDATE delivery SET state = 2, owner = ?, lease = ?, next_at = NULL, updated_at = ? WHERE id = ?",
 		&s.renew:         "UPDATE delivery SET lease = ? WHERE id = ? AND state = 2 AND owner = ?",
 		&s.findExpired:   "SELECT id FROM delivery WHERE state = 2 AND lease <= ? ORDER BY lease LIMIT ?",
-		&s.eventsFrom:    "SELECT id, project, targets, request FROM event WHERE id >= ? ORDER BY id LIMIT ?",
+		&s.eventsFrom:    "SELECT id, project, targets, request FROM event WHERE id BETWEEN ? AND ? ORDER BY id LIMIT ?",
 		&s.findByState:   "SELECT id, destination FROM delivery WHERE connection = ? AND state = ? AND id > ? ORDER BY id LIMIT ?",
 		&s.findPendingTo: "SELECT id FROM delivery WHERE destination = ? AND state = 1 ORDER BY next_at LIMIT ?",
 

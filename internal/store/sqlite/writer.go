@@ -30,6 +30,10 @@ type writer struct {
 	dedupe  *dedupe.Index
 	numbers map[numbersKey]*hook.Numbers // stored values of the minutes in use
 	mark    mark
+	// inherited is the newest event of earlier processes. What came later has always
+	// been in memory, so that Reclaim looks no further: it would never end while new
+	// events come.
+	inherited hook.EventID
 }
 
 // known is what the writer knows of the catalogue and the log's parts.
@@ -91,6 +95,9 @@ func newWriter(ctx context.Context, s *Store, options *Options) (*writer, error)
 		var id sql.NullInt64
 		if err := s.conn.QueryRowContext(ctx, "SELECT max(id) FROM "+table).Scan(&id); err != nil {
 			return w, fmt.Errorf("look for the newest id: %w", err)
+		}
+		if table == "event" {
+			w.inherited = hook.EventID(id.Int64)
 		}
 		highest = max(highest, id.Int64)
 	}

@@ -277,6 +277,7 @@ func reclaimTests() map[string]func(*world) {
 		"what is deferred or held is not started twice": reclaimKeepsRows,
 		"a crash between crashes loses nothing":         reclaimRepeatedly,
 		"a settlement after a restart counts":           reclaimLateSettle,
+		"what is being accepted is left alone":          reclaimBesideTraffic,
 	}
 }
 
@@ -400,4 +401,43 @@ func reclaimLateSettle(w *world) {
 		w.Errorf("%d reclaimed, want none: it was settled", n)
 	}
 	w.inState(w.home, job.Delivery.ID, hook.StateSucceeded)
+}
+
+// A reclaim that shares its commits with acceptances ends, and takes none of them for
+// lost.
+func reclaimBesideTraffic(w *world) {
+	lost := w.inline(w.home)
+	w.crash()
+	acceptances := make([]*hook.Acceptance, 400)
+	for i := range acceptances {
+		acceptances[i] = w.event(w.home, w.target(w.home))
+	}
+	stop, counted := make(chan struct{}), make(chan int)
+	go func() {
+		total := 0
+		for {
+			n, err := w.store.Reclaim(w.Context(), w.now)
+			if err != nil {
+				w.Error(err)
+			}
+			total += n
+			select {
+			case <-stop:
+				counted <- total
+				return
+			default:
+			}
+		}
+	}()
+	parallel(w, len(acceptances), func(i int) {
+		if _, err := w.store.Accept(w.Context(), acceptances[i]); err != nil {
+			w.Error(err)
+		}
+	})
+	close(stop)
+	if n := <-counted; n != 1 {
+		w.Errorf("%d reclaimed, want the lost one alone", n)
+	}
+	w.inState(w.home, lost.Delivery.ID, hook.StatePending)
+	w.wantBacklog(w.home, "pending=1 sending=400")
 }
