@@ -86,5 +86,5 @@ func (c *cli) token(settings *config.Settings) (token hook.Secret, hint string, 
 		return "", "", hook.Errorf(hook.KindInvalid, "the API token in %s cannot be read: %w", name, err)
 	}
 	return hook.Secret(strings.TrimSpace(string(data))), "the one in " + name +
-		" was used: if it was revoked, another admin makes a new one with \"malote token create\"", nil
+		" was used: if it was revoked, another admin makes a new one with \"malote token create\", or, where no admin is left, the next start of the server", nil
 }

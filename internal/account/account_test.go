@@ -266,6 +266,39 @@ func TestEnsureAdmin(t *testing.T) {
 	}
 }
 
+// Without an admin token that works, the next start makes one: nobody locks themselves out.
+func TestEnsureAdminAfterTheLastWasLost(t *testing.T) {
+	accounts, tokens, hands := newAccounts()
+	path := filepath.Join(t.TempDir(), "admin-token")
+	if _, _, err := accounts.Create(t.Context(), hook.Token{Project: 1, Name: "shop", Role: hook.RoleOperator}); err != nil {
+		t.Fatal(err)
+	}
+	end := hands.at.Add(time.Hour)
+	if _, _, err := accounts.Create(t.Context(), hook.Token{Project: 1, Name: "admin", Role: hook.RoleAdmin, ExpiresAt: &end}); err != nil {
+		t.Fatal(err)
+	}
+	if text, err := accounts.EnsureAdmin(t.Context(), 1, path); err != nil || text != "" {
+		t.Errorf("beside an admin: %q, %v", text, err)
+	}
+	hands.at = end
+	text, err := accounts.EnsureAdmin(t.Context(), 1, path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if token, err := accounts.Authenticate(t.Context(), text); err != nil || token.Name != "admin-2" || token.Role != hook.RoleAdmin {
+		t.Errorf("after the only one ended: %+v, %v", token, err)
+	}
+	if len(tokens.tokens) != 3 {
+		t.Errorf("%d tokens, want 3", len(tokens.tokens))
+	}
+	if err := accounts.Revoke(t.Context(), 1, "admin-2"); err != nil {
+		t.Fatal(err)
+	}
+	if again, err := accounts.EnsureAdmin(t.Context(), 1, path); err != nil || again == "" || again == text {
+		t.Errorf("after the last one was revoked: %q, %v", again, err)
+	}
+}
+
 func TestEnsureAdminStoresNothingWithoutTheFile(t *testing.T) {
 	accounts, tokens, _ := newAccounts()
 	if _, err := accounts.EnsureAdmin(t.Context(), 1, filepath.Join(t.TempDir(), "missing", "admin-token")); err == nil {
