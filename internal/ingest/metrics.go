@@ -53,6 +53,12 @@ func newMetrics(registry prometheus.Registerer) (*metrics, error) {
 const (
 	refusalsPerSecond = 20
 	refusalsAtOnce    = 100
+	// What is kept of them is bounded in bytes, too, or strangers could fill the disk.
+	refusedBytesPerSecond = 32 << 10
+	refusedBytesAtOnce    = 16 << 20
+	// An explanation takes many hashes of the body.
+	explanationsPerSecond = 2
+	explanationsAtOnce    = 50
 )
 
 // sourceMetrics is the part of one source, resolved once.
@@ -60,7 +66,7 @@ type sourceMetrics struct {
 	id                   string
 	accepted, duplicates prometheus.Counter
 	refusals             *prometheus.CounterVec
-	pace                 *rate.Limiter
+	pace, bytes, explain *rate.Limiter
 }
 
 func (m *metrics) of(source hook.SourceID) *sourceMetrics {
@@ -74,6 +80,8 @@ func (m *metrics) of(source hook.SourceID) *sourceMetrics {
 		duplicates: m.duplicates.WithLabelValues(id),
 		refusals:   m.refusals,
 		pace:       rate.NewLimiter(refusalsPerSecond, refusalsAtOnce),
+		bytes:      rate.NewLimiter(refusedBytesPerSecond, refusedBytesAtOnce),
+		explain:    rate.NewLimiter(explanationsPerSecond, explanationsAtOnce),
 	})
 	return made.(*sourceMetrics) //nolint:forcetypeassert // the map holds nothing else
 }
@@ -90,3 +98,9 @@ func (s *sourceMetrics) refused(reason string) { s.refusals.WithLabelValues(s.id
 
 // mayLog reports whether one more refusal may be kept and logged now.
 func (s *sourceMetrics) mayLog(now time.Time) bool { return s.pace.AllowN(now, 1) }
+
+// mayKeep reports whether so many more bytes of refused requests may be kept now.
+func (s *sourceMetrics) mayKeep(now time.Time, bytes int) bool { return s.bytes.AllowN(now, bytes) }
+
+// mayExplain reports whether one more refusal may be explained now.
+func (s *sourceMetrics) mayExplain(now time.Time) bool { return s.explain.AllowN(now, 1) }

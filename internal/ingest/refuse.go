@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -72,6 +73,9 @@ func (x *exchange) keep(ctx context.Context, why refused) {
 	if len(refusal.Payload) > maxKeptBody {
 		refusal.Payload, refusal.Truncated = refusal.Payload[:maxKeptBody], true
 	}
+	if !x.fit(refusal) {
+		return
+	}
 	logger := x.options.Logger
 	logger.LogAttrs(ctx, slog.LevelWarn, "refused a request",
 		slog.String("source", x.source.ID.String()), slog.String("refusal", refusal.ID.String()), slog.String("reason", why.reason))
@@ -81,6 +85,21 @@ func (x *exchange) keep(ctx context.Context, why refused) {
 		logger.LogAttrs(ctx, slog.LevelError, "could not keep a refused request",
 			slog.String("source", x.source.ID.String()), slog.Any("error", err))
 	}
+}
+
+// fit leaves the body out of a refusal where too much was kept lately, and reports
+// whether there is room for what remains.
+func (x *exchange) fit(refusal *hook.Refusal) bool {
+	rest := len(refusal.Path) + len(refusal.Query)
+	for i := range refusal.Headers {
+		rest += len(refusal.Headers[i].Name) + len(refusal.Headers[i].Value)
+	}
+	if x.numbers.mayKeep(x.began, rest+len(refusal.Payload)) {
+		return true
+	}
+	refusal.Truncated = refusal.Truncated || len(refusal.Payload) > 0
+	refusal.Payload = nil
+	return x.numbers.mayKeep(x.began, rest)
 }
 
 // refuseSignature answers a request that did not prove where it comes from. The sender
@@ -93,7 +112,10 @@ func (x *exchange) refuseSignature(ctx context.Context, w http.ResponseWriter, e
 	}
 	x.numbers.refused(reason)
 	if x.numbers.mayLog(x.began) {
-		explanation := append([]string{message}, x.source.Verifier.Explain(ctx, &x.request, err)...)
+		explanation := []string{message}
+		if x.numbers.mayExplain(x.began) {
+			explanation = append(explanation, x.source.Verifier.Explain(ctx, &x.request, err)...)
+		}
 		x.keep(ctx, refused{reason: reason, explanation: explanation})
 	}
 	if hook.KindOf(err) != hook.KindUnauthorized {
@@ -188,7 +210,13 @@ const SchemeLate = "late"
 // onlyLate reports whether nothing but the signed time is wrong: schemes look at it
 // after the signature. Where further checks would have followed, that is not known.
 func onlyLate(why *signature.Refusal, verify *hook.Verify) bool {
-	return why.Reason == rule.OutOfTolerance && verify != nil && len(verify.AllOf) == 0 && len(verify.IPs) == 0
+	return why.Reason == rule.OutOfTolerance && verify != nil && !combines(verify)
+}
+
+// combines reports whether a rule asks for more than one thing at once, however deep.
+func combines(verify *hook.Verify) bool {
+	return len(verify.AllOf) > 0 || len(verify.IPs) > 0 ||
+		slices.ContainsFunc(verify.AnyOf, func(one hook.Verify) bool { return combines(&one) })
 }
 
 // keptURL rebuilds the address that the sender of a kept request called.

@@ -57,6 +57,57 @@ func TestRefusalsHaveAPace(t *testing.T) {
 	}
 }
 
+// Twenty requests a second that nobody signed would otherwise write gigabytes in an hour.
+func TestAFloodOfGreatRefusedRequestsDoesNotFillTheDisk(t *testing.T) {
+	now := time.Now()
+	w := newWorld(t, withConnection(tokenSource("right")), func(o *Options) { o.Now = func() time.Time { return now } })
+	body, header := strings.Repeat("x", maxKeptBody), strings.Repeat("y", 32<<10)
+	explained, bytes := 0, 0
+	const seconds = 60
+	for range seconds {
+		for range 2 * refusalsPerSecond {
+			w.post("/in/shop", body, "X-Token", "wrong", "X-Great", header)
+		}
+		now = now.Add(time.Second)
+	}
+	for _, kept := range w.store.refusals {
+		bytes += len(kept.Payload)
+		for _, field := range kept.Headers {
+			bytes += len(field.Name) + len(field.Value)
+		}
+		if len(kept.Explanation) > 1 {
+			explained++
+		}
+		if len(kept.Payload) == 0 && !kept.Truncated {
+			t.Fatal("a refusal without its body does not say so")
+		}
+	}
+	if most := refusedBytesAtOnce + seconds*refusedBytesPerSecond; bytes > most || bytes < most/2 {
+		t.Errorf("%d bytes were kept, at most %d should be", bytes, most)
+	}
+	if most := explanationsAtOnce + seconds*explanationsPerSecond; explained > most || explained == 0 {
+		t.Errorf("%d were explained, at most %d should be", explained, most)
+	}
+}
+
+func TestLatenessAloneIsKnownOnlyWhereNothingElseIsAsked(t *testing.T) {
+	late := &rule.Refusal{Reason: rule.OutOfTolerance}
+	hmac := hook.Verify{HMAC: &hook.HMACRule{}}
+	both := hook.Verify{AllOf: []hook.Verify{hmac, {IPs: []string{"192.0.2.1"}}}}
+	for name, c := range map[string]struct {
+		verify hook.Verify
+		want   bool
+	}{
+		"one scheme": {hmac, true}, "either": {hook.Verify{AnyOf: []hook.Verify{hmac, hmac}}, true},
+		"both": {both, false}, "both, further in": {hook.Verify{AnyOf: []hook.Verify{hmac, both}}, false},
+		"an address": {hook.Verify{AnyOf: []hook.Verify{{HMAC: &hook.HMACRule{}, IPs: []string{"192.0.2.1"}}}}, false},
+	} {
+		if got := onlyLate(late, &c.verify); got != c.want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}
+
 func TestLongRefusedBodiesAreCut(t *testing.T) {
 	w := newWorld(t, withConnection(tokenSource("right")))
 	w.post("/in/shop", strings.Repeat("x", maxKeptBody+1), "X-Token", "wrong")
