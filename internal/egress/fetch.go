@@ -22,6 +22,8 @@ const (
 
 	fetchTimeout = 10 * time.Second
 	maxDocuments = 256
+	maxKept      = 16 << 20 // bytes of all documents that are kept
+	maxFetches   = 16       // requests at the same time
 
 	minAge      = time.Minute      // a document is used at least so long
 	maxAge      = time.Hour        // … and at most so long before it is asked for again
@@ -39,8 +41,11 @@ type Fetcher struct {
 	client *http.Client
 	flight singleflight.Group
 
+	slots chan struct{} // one for each request under way
+
 	mu        sync.Mutex
 	documents map[string]document
+	size      int // bytes of their bodies
 }
 
 // document is what is known of one URL.
@@ -54,7 +59,7 @@ type document struct {
 
 // NewFetcher returns a fetcher that asks through the client.
 func NewFetcher(client *http.Client) *Fetcher {
-	return &Fetcher{client: client, documents: make(map[string]document)}
+	return &Fetcher{client: client, slots: make(chan struct{}, maxFetches), documents: make(map[string]document)}
 }
 
 // Fetch returns the document at an http or https URL. The bytes are shared: callers
@@ -104,6 +109,14 @@ func (f *Fetcher) share(ctx context.Context, rawURL string) ([]byte, error) {
 
 // renew asks the server and keeps what it said.
 func (f *Fetcher) renew(ctx context.Context, rawURL string) ([]byte, error) {
+	// Some addresses are named by requests that nobody has verified yet. A flood of them
+	// does not become a flood of ours.
+	select {
+	case f.slots <- struct{}{}:
+		defer func() { <-f.slots }()
+	default:
+		return nil, errTooManyFetches
+	}
 	old := f.known(rawURL)
 	fresh, err := f.get(ctx, rawURL, old)
 	now := time.Now()
@@ -118,11 +131,22 @@ func (f *Fetcher) renew(ctx context.Context, rawURL string) ([]byte, error) {
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if _, ok := f.documents[rawURL]; !ok && len(f.documents) >= maxDocuments {
+	f.dropLocked(rawURL)
+	for len(f.documents) > 0 && (len(f.documents) >= maxDocuments || f.size+len(fresh.body) > maxKept) {
 		f.evictLocked()
 	}
 	f.documents[rawURL] = fresh
+	f.size += len(fresh.body)
 	return fresh.body, fresh.err
+}
+
+// errTooManyFetches means that this many documents are being asked for already.
+var errTooManyFetches = errors.New("too many documents are being fetched, try again later")
+
+// dropLocked forgets a document. f.mu is held.
+func (f *Fetcher) dropLocked(rawURL string) {
+	f.size -= len(f.documents[rawURL].body)
+	delete(f.documents, rawURL)
 }
 
 // evictLocked drops the document that expires first. f.mu is held.
@@ -134,7 +158,7 @@ func (f *Fetcher) evictLocked() {
 			first, when = url, doc.expires
 		}
 	}
-	delete(f.documents, first)
+	f.dropLocked(first)
 }
 
 // get makes one conditional request.

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -223,6 +224,58 @@ func TestFetchIsBounded(t *testing.T) {
 		}
 		if len(f.documents) > maxDocuments {
 			t.Errorf("%d documents are kept", len(f.documents))
+		}
+	})
+}
+
+// patient answers after a second, to everybody at once.
+type patient struct{ asked atomic.Int32 }
+
+func (p *patient) RoundTrip(req *http.Request) (*http.Response, error) {
+	p.asked.Add(1)
+	<-time.After(time.Second)
+	return &http.Response{StatusCode: http.StatusOK, Header: http.Header{}, Body: http.NoBody, Request: req}, nil
+}
+
+// The addresses of some keys are named by the sender, who could name thousands.
+func TestAFloodOfAddressesIsNoFloodOfRequests(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		server := &patient{}
+		f := NewFetcher(NewClient(nil, ClientOptions{Transport: server}))
+		var refused atomic.Int32
+		var wg sync.WaitGroup
+		for i := range 10 * maxFetches {
+			wg.Go(func() {
+				if _, err := f.Fetch(t.Context(), keys+strings.Repeat("x", i)); err != nil {
+					refused.Add(1)
+				}
+			})
+		}
+		wg.Wait()
+		if server.asked.Load() != maxFetches || refused.Load() != 9*maxFetches {
+			t.Errorf("%d requests were made and %d refused, want %d at once", server.asked.Load(), refused.Load(), maxFetches)
+		}
+		if _, err := f.Fetch(t.Context(), keys+"&later"); err != nil {
+			t.Errorf("after the flood: %v", err)
+		}
+	})
+}
+
+func TestGreatDocumentsDoNotTakeAllMemory(t *testing.T) {
+	fetching(t, func(t *testing.T, l *library, f *Fetcher) {
+		t.Helper()
+		l.body = strings.Repeat("x", MaxFetch)
+		for i := range 3 * maxKept / MaxFetch {
+			if _, err := f.Fetch(t.Context(), keys+strings.Repeat("x", i)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		size := 0
+		for _, doc := range f.documents {
+			size += len(doc.body)
+		}
+		if size != f.size || size > maxKept || size < maxKept/2 {
+			t.Errorf("%d bytes are kept, %d counted, at most %d should be", size, f.size, maxKept)
 		}
 	})
 }
