@@ -43,7 +43,9 @@ type announced struct {
 func (s announced) Accept(ctx context.Context, acceptance *hook.Acceptance) (hook.Receipt, error) {
 	receipt, err := s.Store.Accept(ctx, acceptance)
 	if err == nil && !receipt.Duplicate && s.live.Listening() {
-		s.live.Publish(api.Notice{Project: acceptance.Event.Project, Event: &acceptance.Event})
+		event := acceptance.Event
+		event.Payload = nil // a notice shows none, and slow listeners would keep hundreds of them
+		s.live.Publish(api.Notice{Project: event.Project, Event: &event})
 	}
 	return receipt, err
 }
@@ -81,8 +83,10 @@ func (s announced) tell(settlement *hook.Settlement) {
 // Refuse implements store.Refusals.
 func (s announced) Refuse(ctx context.Context, refusal *hook.Refusal) error {
 	err := s.Store.Refuse(ctx, refusal)
-	if err == nil {
-		s.live.Publish(api.Notice{Project: refusal.Project, Refusal: refusal})
+	if err == nil && s.live.Listening() {
+		shown := *refusal
+		shown.Payload = nil
+		s.live.Publish(api.Notice{Project: shown.Project, Refusal: &shown})
 	}
 	return err
 }

@@ -195,4 +195,7 @@ func (r *recorder) Write(text []byte) (int, error) {
 	return r.ResponseWriter.Write(text)
 }
 
+// Unwrap lets http.ResponseController reach the connection, and with it the limits of time.
+func (r *recorder) Unwrap() http.ResponseWriter { return r.ResponseWriter }
+
 func (r *recorder) succeeded() bool { return r.status >= 200 && r.status < 300 && !r.long }
