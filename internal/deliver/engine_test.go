@@ -1,7 +1,9 @@
 package deliver_test
 
 import (
+	"bytes"
 	"context"
+	"log/slog"
 	"net/http"
 	"slices"
 	"strconv"
@@ -618,6 +620,37 @@ func TestUnusableDestinationIsTriedAgain(t *testing.T) {
 			t.Errorf("state %v, attempts %+v because %q", row.state, row.attempts, row.reason)
 		}
 	})
+}
+
+// The log says why a delivery failed, without a word of what the destination answered.
+func TestFailuresAreLoggedWithTheirReason(t *testing.T) {
+	for name, test := range map[string]struct {
+		url    string
+		status int
+		want   string
+	}{
+		"closed":   {"http://10.0.0.3/", 0, "--allow-private 10.0.0.3/32:80"},
+		"answered": {"https://erp.example.com/", http.StatusRequestEntityTooLarge, "status=413"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := newBench(t, func(_ *hook.Destination, c *hook.Connection) { c.Retry.Off = true })
+				var log bytes.Buffer
+				b.options.Logger = slog.New(slog.NewTextHandler(&log, nil))
+				b.catalogue.change(destinationID, func(d *hook.Destination) {
+					d.Name, d.HTTP = "erp", &hook.HTTPTarget{URL: test.url, Sign: &hook.Sign{None: true}}
+				})
+				b.receiver.answer(func(*http.Request, int) (int, http.Header, error) { return test.status, nil, nil })
+				b.start()
+				b.accept(destinationID, "{}")
+				synctest.Wait()
+				b.stop()
+				if said := log.String(); !strings.Contains(said, "a delivery failed") || !strings.Contains(said, test.want) || !strings.Contains(said, "name=erp") {
+					t.Errorf("the log says %s", said)
+				}
+			})
+		})
+	}
 }
 
 func TestPanickingDriver(t *testing.T) {
