@@ -39,6 +39,12 @@ format: ## format the code as the linter wants it
 bench: build ## the published benchmark, with its references in the same run; writes docs/benchmarks.md
 	@$(GO) run ./bench $(BENCH)
 
+ROUNDS ?= 100
+
+.PHONY: crash
+crash: build ## kill the program at random moments under load and look for every event (ROUNDS=100)
+	@$(GO) run ./crash -rounds $(ROUNDS) $(CRASH)
+
 .PHONY: fuzz
 fuzz: ## every fuzz target for a while (FUZZTIME=10s)
 	@./scripts/fuzz.sh

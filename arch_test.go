@@ -86,6 +86,7 @@ var testOnly = []string{
 	"internal/store/sqlite/sqlitetest",
 	"internal/e2e",
 	"bench",
+	"crash",
 	".",
 }
 

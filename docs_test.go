@@ -44,7 +44,7 @@ var (
 	// linked finds the targets of links: [text](target).
 	linked = regexp.MustCompile(`\]\(([^)\s#]+)[^)]*\)`)
 	// quoted finds what stands between backquotes and looks like a path of the repository.
-	quoted = regexp.MustCompile("`((?:internal|cmd|web|docs|bench|scripts|interop|deploy)/[A-Za-z0-9_./-]*)`")
+	quoted = regexp.MustCompile("`((?:internal|cmd|web|docs|bench|crash|scripts|interop|deploy)/[A-Za-z0-9_./-]*)`")
 	// fenced finds blocks of code, which show other people's files as well.
 	fenced = regexp.MustCompile("(?s)```.*?```")
 )

@@ -53,7 +53,10 @@ step_interop() {
 }
 
 # The built program from outside, killed and starved.
-step_e2e() { go test -count=1 -timeout 10m ./internal/e2e; }
+step_e2e() {
+	go test -count=1 -timeout 10m ./internal/e2e
+	make -s crash ROUNDS=5 CRASH='-births 2'
+}
 
 # The benchmark still runs and loses nothing; its figures mean nothing here.
 step_bench() { make -s bench BENCH='-quick -out ""'; }

@@ -1,0 +1,334 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+)
+
+// The parts of the API's nouns that the audit looks at.
+type (
+	event struct {
+		ID         string   `json:"id"`
+		Source     string   `json:"source"`
+		ProviderID string   `json:"providerId"`
+		Duplicates int64    `json:"duplicates"`
+		Targets    []target `json:"targets"`
+	}
+	target struct {
+		Delivery   string `json:"delivery"`
+		Connection string `json:"connection"`
+	}
+	delivery struct {
+		ID          string `json:"id"`
+		Event       string `json:"event"`
+		Connection  string `json:"connection"`
+		Destination string `json:"destination"`
+		State       string `json:"state"`
+		Reason      string `json:"reason"`
+		Attempts    int64  `json:"attempts"`
+	}
+	noun struct {
+		ID     string `json:"id"`
+		Name   string `json:"name"`
+		Source string `json:"source"`
+		Paused bool   `json:"paused"`
+	}
+	counts struct {
+		ID         string           `json:"id"`
+		Name       string           `json:"name"`
+		Accepted   int64            `json:"accepted"`
+		Duplicates int64            `json:"duplicates"`
+		Deliveries int64            `json:"deliveries"`
+		Succeeded  int64            `json:"succeeded"`
+		Failed     int64            `json:"failed"`
+		Canceled   int64            `json:"canceled"`
+		Attempts   int64            `json:"attempts"`
+		Outcomes   map[string]int64 `json:"outcomes"`
+	}
+	backlog struct {
+		ID     string           `json:"id"`
+		Name   string           `json:"name"`
+		States map[string]int64 `json:"states"`
+	}
+)
+
+// drainTime is how long what waits may take to leave once the receivers are well.
+const drainTime = 3 * time.Minute
+
+// result is what a run came to.
+type result struct {
+	acknowledged, repeated, requests int
+	deliveries                       int
+	states                           map[string]int
+	duplicated, askedFor             int
+	lost, overlapping, stranded      int
+}
+
+func (r *result) print() {
+	fmt.Printf("acknowledged %d events (and %d repetitions of them)\n", r.acknowledged, r.repeated)
+	fmt.Printf("delivered    %d of %d deliveries, in %d requests", r.states["succeeded"], r.deliveries, r.requests)
+	for _, state := range slices.Sorted(maps.Keys(r.states)) {
+		if state != "succeeded" {
+			fmt.Printf("; %d %s", r.states[state], state)
+		}
+	}
+	fmt.Printf("\nduplicated   %d (besides %d that were asked for)\n", r.duplicated, r.askedFor)
+	fmt.Printf("overlapping  %d\nstranded     %d\nlost         %d\n", r.overlapping, r.stranded, r.lost)
+}
+
+// audit compares what the providers and the receivers know with what the program says.
+type audit struct {
+	system   *system
+	receiver *receiver
+	ledger   *ledger
+	asked    map[string]int
+	faults   *faults
+	began    time.Time
+
+	events     map[string]*event
+	deliveries map[string]*delivery
+	sources    map[string]string // name by id
+}
+
+func (a *audit) run(ctx context.Context) (*result, error) {
+	a.receiver.healed.Store(true)
+	got := &result{
+		acknowledged: len(a.ledger.known), repeated: a.ledger.repeats, states: map[string]int{},
+	}
+	if err := a.drain(ctx); err != nil {
+		return nil, err
+	}
+	if err := a.resume(ctx, got); err != nil {
+		return nil, err
+	}
+	if err := a.drain(ctx); err != nil {
+		return nil, err
+	}
+	if err := a.read(ctx); err != nil {
+		return nil, err
+	}
+	a.checkEvents(got)
+	a.checkDeliveries(got)
+	if err := a.checkNumbers(ctx); err != nil {
+		return nil, err
+	}
+	if err := a.system.stop(ctx); err != nil {
+		return nil, err
+	}
+	a.system.doctor(ctx)
+	a.receiver.mu.Lock()
+	defer a.receiver.mu.Unlock()
+	got.requests = a.receiver.requests
+	for id, times := range a.receiver.overlaps {
+		got.overlapping += times
+		a.faults.add("%s: an attempt began while another one was under way", id)
+	}
+	return got, nil
+}
+
+// drain waits until nothing is under way.
+func (a *audit) drain(ctx context.Context) error {
+	deadline := time.Now().Add(drainTime)
+	for {
+		var all struct {
+			Data []backlog `json:"data"`
+		}
+		if err := a.system.must(ctx, http.MethodGet, "/stats/backlog", &all); err != nil {
+			return err
+		}
+		waiting := int64(0)
+		for _, b := range all.Data {
+			waiting += b.States["pending"] + b.States["sending"]
+		}
+		if waiting == 0 {
+			return nil
+		}
+		if time.Now().After(deadline) {
+			a.faults.add("%d deliveries are still under way %s after the end: %+v", waiting, drainTime, all.Data)
+			return nil
+		}
+		if !pause(ctx, 250*time.Millisecond) {
+			return ctx.Err()
+		}
+	}
+}
+
+// resume looks whether whatever is held is held for a reason that lasts, and ends that.
+func (a *audit) resume(ctx context.Context, got *result) error {
+	paused := map[string]bool{}
+	for _, kind := range []string{"connection", "destination"} {
+		nouns, err := list[noun](ctx, a.system, "/"+kind)
+		if err != nil {
+			return err
+		}
+		for _, n := range nouns {
+			paused[n.ID] = n.Paused
+		}
+	}
+	held, err := list[delivery](ctx, a.system, "/delivery?state=held")
+	if err != nil {
+		return err
+	}
+	for _, d := range held {
+		if !paused[d.Connection] && !paused[d.Destination] {
+			got.stranded++
+			a.faults.add("%s of %s is held (%s) while nothing is paused", d.ID, d.Event, d.Reason)
+		}
+	}
+	for id, is := range paused {
+		if !is {
+			continue
+		}
+		path := "/connection/"
+		if strings.HasPrefix(id, "dst_") {
+			path = "/destination/"
+		}
+		if err := a.system.must(ctx, http.MethodPost, path+id+"/resume", nil); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// list reads all pages of a list.
+func list[T any](ctx context.Context, s *system, path string) ([]T, error) {
+	address, err := url.Parse(path)
+	if err != nil {
+		return nil, err
+	}
+	query := address.Query()
+	query.Set("limit", "250")
+	var all []T
+	for {
+		address.RawQuery = query.Encode()
+		var got page[T]
+		if err := s.must(ctx, http.MethodGet, address.String(), &got); err != nil {
+			return nil, err
+		}
+		all = append(all, got.Data...)
+		if got.Done {
+			return all, nil
+		}
+		if got.Iterator == nil {
+			return nil, errors.New("a list is not done and does not go on")
+		}
+		query.Set("iterator", *got.Iterator)
+	}
+}
+
+// read reads the whole log.
+func (a *audit) read(ctx context.Context) error {
+	a.events, a.deliveries, a.sources = map[string]*event{}, map[string]*delivery{}, map[string]string{}
+	sources, err := list[noun](ctx, a.system, "/source")
+	if err != nil {
+		return err
+	}
+	for _, n := range sources {
+		a.sources[n.ID] = n.Name
+	}
+	events, err := list[event](ctx, a.system, "/event")
+	if err != nil {
+		return err
+	}
+	for i := range events {
+		a.events[events[i].ID] = &events[i]
+	}
+	deliveries, err := list[delivery](ctx, a.system, "/delivery")
+	if err != nil {
+		return err
+	}
+	for i := range deliveries {
+		a.deliveries[deliveries[i].ID] = &deliveries[i]
+	}
+	if len(a.events) != len(events) || len(a.deliveries) != len(deliveries) {
+		a.faults.add("the lists name an item twice")
+	}
+	return nil
+}
+
+// checkEvents looks for each acknowledged order, and for orders that became two events.
+func (a *audit) checkEvents(got *result) {
+	connections := map[string]int{"shop": 2, "hub": 2, "plain": 3} // without the doomed one
+	for _, o := range a.ledger.known {
+		ev := a.events[o.event]
+		switch {
+		case ev == nil:
+			got.lost++
+			a.faults.add("the order %s was acknowledged as %s, which is not there", o.id, o.event)
+		case ev.ProviderID != o.id || a.sources[ev.Source] != o.source:
+			a.faults.add("%s is the order %s of %s, not %s of %s", ev.ID, ev.ProviderID, a.sources[ev.Source], o.id, o.source)
+		case len(ev.Targets) < connections[o.source]:
+			got.lost++
+			a.faults.add("%s has %d deliveries, want at least %d", ev.ID, len(ev.Targets), connections[o.source])
+		}
+	}
+	first := map[[2]string]string{}
+	for _, ev := range a.events {
+		order := [2]string{ev.Source, ev.ProviderID}
+		if other := first[order]; other != "" {
+			a.faults.add("the order %s became two events, %s and %s", ev.ProviderID, other, ev.ID)
+		}
+		first[order] = ev.ID
+	}
+}
+
+// checkDeliveries looks for each delivery of each event.
+func (a *audit) checkDeliveries(got *result) {
+	a.receiver.mu.Lock()
+	defer a.receiver.mu.Unlock()
+	got.deliveries = len(a.deliveries)
+	named := 0
+	for _, ev := range a.events {
+		named += len(ev.Targets)
+		for _, t := range ev.Targets {
+			d := a.deliveries[t.Delivery]
+			if d == nil {
+				got.lost++
+				a.faults.add("%s of %s is not there", t.Delivery, ev.ID)
+				continue
+			}
+			got.states[d.State]++
+			if problem := judge(d, a.receiver.taken[d.ID]); problem != "" {
+				got.lost++
+				a.faults.add("%s of %s is %s, %s", d.ID, ev.ID, d.State, problem)
+			}
+		}
+	}
+	if named != len(a.deliveries) {
+		a.faults.add("the events name %d deliveries, and there are %d", named, len(a.deliveries))
+	}
+	for id, times := range a.receiver.taken {
+		switch {
+		case a.deliveries[id] == nil:
+			a.faults.add("the receiver took %s, which is not there", id)
+		case times > 1 && a.asked[id] > 0:
+			got.askedFor++
+		case times > 1:
+			got.duplicated++
+		}
+	}
+}
+
+// judge says what is wrong with a delivery that the receiver took so many times.
+func judge(d *delivery, taken int) string {
+	switch d.State {
+	case "succeeded":
+		if taken == 0 {
+			return "and the receiver never took it"
+		}
+	case "failed", "canceled":
+		if d.Reason == "" {
+			return "without a reason"
+		}
+	default:
+		return "when nothing should be under way"
+	}
+	return ""
+}
