@@ -2,7 +2,6 @@ package deliver
 
 import (
 	"context"
-	"log/slog"
 	"math/rand/v2"
 	"time"
 
@@ -190,12 +189,14 @@ func (e *Engine) finish(l *lane, it *item, route Route, got result) {
 	if decision.State != hook.StateFailed {
 		return
 	}
-	why := slog.Int("status", got.try.Status)
+	logger := e.options.Logger
 	if got.try.Status == 0 {
-		why = slog.String("reason", decision.Reason) // with an answer it quotes the answer, which is no matter for a log
+		logger = logger.With("reason", decision.Reason)
+	} else {
+		logger = logger.With("status", got.try.Status) // the reason quotes the answer, which is no matter for a log
 	}
-	e.options.Logger.Warn("a delivery failed", "delivery", it.job.Delivery.ID.String(), "event", it.job.Delivery.Event.String(),
-		"destination", l.id.String(), "name", route.Destination.Name, "outcome", string(got.try.Outcome), why, "attempts", got.attempt.Number)
+	logger.Warn("a delivery failed", "delivery", it.job.Delivery.ID.String(), "event", it.job.Delivery.Event.String(),
+		"destination", l.id.String(), "name", route.Destination.Name, "outcome", string(got.try.Outcome), "attempts", got.attempt.Number)
 }
 
 // release lets a delivery go out of hand before its result goes to the store, which
