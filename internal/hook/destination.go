@@ -30,15 +30,15 @@ const DefaultConcurrency = 16
 
 // HTTPTarget is a destination that is reached by HTTP requests.
 type HTTPTarget struct {
-	URL      string            `json:"url"`
-	Method   string            `json:"method,omitempty"` // default POST
-	Headers  map[string]string `json:"headers,omitempty"`
-	Forward  []string          `json:"forward,omitempty"` // names of headers of the received request to pass on; Content-Type always is
-	Auth     *Auth             `json:"auth,omitempty"`
-	Sign     *Sign             `json:"sign,omitempty"`     // default: Standard Webhooks with a generated secret
-	Encoding string            `json:"encoding,omitempty"` // raw (default), cloudevents-binary, cloudevents-structured
-	Timeout  Duration          `json:"timeout,omitempty"`  // for the whole attempt; default DefaultTimeout, at most MaxTimeout
-	CA       string            `json:"ca,omitempty"`       // PEM authorities in place of the system's
+	URL      string        `json:"url"`
+	Method   string        `json:"method,omitempty"` // default POST
+	Headers  CustomHeaders `json:"headers,omitempty"`
+	Forward  []string      `json:"forward,omitempty"` // names of headers of the received request to pass on; Content-Type always is
+	Auth     *Auth         `json:"auth,omitempty"`
+	Sign     *Sign         `json:"sign,omitempty"`     // default: Standard Webhooks with a generated secret
+	Encoding string        `json:"encoding,omitempty"` // raw (default), cloudevents-binary, cloudevents-structured
+	Timeout  Duration      `json:"timeout,omitempty"`  // for the whole attempt; default DefaultTimeout, at most MaxTimeout
+	CA       string        `json:"ca,omitempty"`       // PEM authorities in place of the system's
 }
 
 // Limits of an attempt's duration.
@@ -46,6 +46,10 @@ const (
 	DefaultTimeout = Duration(15 * time.Second)
 	MaxTimeout     = Duration(120 * time.Second)
 )
+
+// CustomHeaders are headers that people add, by name. The values of those whose name
+// says that they are credentials are secrets: see CredentialHeader.
+type CustomHeaders map[string]string
 
 // Auth is how a request to a destination proves who sends it: one of its kinds.
 type Auth struct {

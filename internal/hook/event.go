@@ -39,6 +39,7 @@ type Target struct {
 	Destination DestinationID `json:"destination"`
 	Deferred    bool          `json:"-"` // no room in memory: the delivery waits in the store
 	Held        bool          `json:"-"` // paused: the delivery is kept as held
+	Reason      string        `json:"-"` // why it is held; goes to the delivery's own reason
 }
 
 // Miss is a connection that did not match because its filter failed with an error.

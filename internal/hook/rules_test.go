@@ -160,7 +160,7 @@ func TestSpecsReadTheirShortForms(t *testing.T) {
 func TestRedactEmptiesEverySecretAndKeepsTheRest(t *testing.T) {
 	t.Parallel()
 	destination := hook.Destination{Name: "erp", CreatedAt: noon, DestinationSpec: hook.DestinationSpec{HTTP: &hook.HTTPTarget{
-		URL: "https://example.com", Headers: map[string]string{"a": "b"},
+		URL: "https://example.com", Headers: hook.CustomHeaders{"a": "b", "X-Api-Key": "canary"},
 		Auth: &hook.Auth{Bearer: "canary", Basic: &hook.BasicAuth{Username: "u", Password: "canary"}, OAuth2: &hook.OAuth2{ClientSecret: "canary"}},
 		Sign: &hook.Sign{Secret: "canary", Secrets: []hook.Secret{"canary"}},
 	}}}

@@ -1,6 +1,9 @@
 package hook
 
-import "reflect"
+import (
+	"maps"
+	"reflect"
+)
 
 // Secret is a text that must not be shown: keys, tokens, passwords. Printing and
 // logging it shows only that it is there. Marshalling to JSON reveals it, because
@@ -27,11 +30,22 @@ func (s Secret) GoString() string { return s.String() }
 func (s Secret) Reveal() string { return string(s) }
 
 // Redact returns a deep copy of v in which every Secret is empty, however deep it
-// lies in structs, pointers, slices and maps. Nouns pass through it on their way out.
+// lies in structs, pointers, slices and maps, and every credential of CustomHeaders. Nouns pass through it on their way out.
 func Redact[T any](v T) T {
 	out := reflect.New(reflect.TypeFor[T]()).Elem()
 	redact(reflect.ValueOf(&v).Elem(), out)
 	return out.Interface().(T) //nolint:forcetypeassert // out was made as a T
+}
+
+// redacted returns a copy in which the credentials are empty.
+func (h CustomHeaders) redacted() CustomHeaders {
+	shown := maps.Clone(h)
+	for name := range shown {
+		if CredentialHeader(name) {
+			shown[name] = ""
+		}
+	}
+	return shown
 }
 
 var secretType = reflect.TypeFor[Secret]() //nolint:gochecknoglobals // a constant
@@ -67,6 +81,10 @@ func redact(from, to reflect.Value) {
 		}
 	case reflect.Map:
 		if from.IsNil() {
+			return
+		}
+		if headers, ok := from.Interface().(CustomHeaders); ok {
+			to.Set(reflect.ValueOf(headers.redacted()))
 			return
 		}
 		to.Set(reflect.MakeMapWithSize(from.Type(), from.Len()))

@@ -218,3 +218,13 @@ func FuzzDecode(f *testing.F) {
 		body.Named(text).Has("a.0.b")
 	})
 }
+
+func TestCarryKeepsCredentialsInHeadersThatComeBackEmpty(t *testing.T) {
+	stored := hook.HTTPTarget{Headers: hook.CustomHeaders{"X-Api-Key": "secret", "X-Token": "other", "X-Plant": "7"}}
+	changed := hook.HTTPTarget{Headers: hook.CustomHeaders{"X-Api-Key": "", "X-Plant": "", "X-New-Token": ""}}
+	body.Carry(&stored, &changed, body.Named([]byte("{}")))
+	want := hook.CustomHeaders{"X-Api-Key": "secret", "X-Plant": "", "X-New-Token": ""}
+	if diff := cmp.Diff(want, changed.Headers); diff != "" {
+		t.Error(diff)
+	}
+}

@@ -21,6 +21,8 @@ func carryValue(path string, from, to reflect.Value, named Fields) {
 		if to.IsZero() && !named.Has(path) {
 			to.Set(from)
 		}
+	case from.Type() == reflect.TypeFor[hook.CustomHeaders]():
+		carryHeaders(from, to)
 	case from.Kind() == reflect.Pointer:
 		if !from.IsNil() && !to.IsNil() {
 			carryValue(path, from.Elem(), to.Elem(), named)
@@ -43,6 +45,18 @@ func carryFields(path string, from, to reflect.Value, named Fields) {
 			below = path + "." + below
 		}
 		carryValue(below, from.FieldByIndex(field.Index), to.FieldByIndex(field.Index), named)
+	}
+}
+
+// carryHeaders keeps the values of credentials that come back empty, as answers show
+// them.
+func carryHeaders(from, to reflect.Value) {
+	stored, _ := from.Interface().(hook.CustomHeaders)
+	changed, _ := to.Interface().(hook.CustomHeaders)
+	for name, value := range changed {
+		if value == "" && hook.CredentialHeader(name) {
+			changed[name] = stored[name]
+		}
 	}
 }
 
