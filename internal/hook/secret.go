@@ -83,17 +83,21 @@ func redact(from, to reflect.Value) {
 		if from.IsNil() {
 			return
 		}
-		if headers, ok := from.Interface().(CustomHeaders); ok {
-			to.Set(reflect.ValueOf(headers.redacted()))
-			return
-		}
-		to.Set(reflect.MakeMapWithSize(from.Type(), from.Len()))
-		for entries := from.MapRange(); entries.Next(); {
-			value := reflect.New(from.Type().Elem()).Elem()
-			redact(entries.Value(), value)
-			to.SetMapIndex(entries.Key(), value)
-		}
+		redactMap(from, to)
 	default:
 		to.Set(from)
+	}
+}
+
+func redactMap(from, to reflect.Value) {
+	if headers, ok := from.Interface().(CustomHeaders); ok {
+		to.Set(reflect.ValueOf(headers.redacted()))
+		return
+	}
+	to.Set(reflect.MakeMapWithSize(from.Type(), from.Len()))
+	for entries := from.MapRange(); entries.Next(); {
+		value := reflect.New(from.Type().Elem()).Elem()
+		redact(entries.Value(), value)
+		to.SetMapIndex(entries.Key(), value)
 	}
 }
