@@ -208,6 +208,9 @@ func (s *server) services(group *run.Group, http run.Service) {
 		Logger: s.logger, Metrics: s.registry,
 	}))
 	group.Add("deliver", grace+5*time.Second, s.engine)
+	group.Add("resume", grace, deliver.NewResumer(deliver.ResumerOptions{
+		Store: s.store, Routes: catalogue{s.router}.routes, Wake: s.engine.Wake, Logger: s.logger,
+	}))
 	group.Add("http", grace, http)
 }
 

@@ -2,6 +2,7 @@ package app
 
 import (
 	"context"
+	"iter"
 
 	"malote.dev/malote/internal/api"
 	"malote.dev/malote/internal/deliver"
@@ -25,6 +26,17 @@ func (c catalogue) Route(id hook.ConnectionID) (deliver.Route, bool) {
 		from = source.Path
 	}
 	return deliver.Route{Connection: &connection.Connection, Destination: connection.To, Source: from}, true
+}
+
+// routes yields the ways of all connections that lead somewhere.
+func (c catalogue) routes() iter.Seq[deliver.Route] {
+	return func(yield func(deliver.Route) bool) {
+		for connection := range c.router.Current().Connections() {
+			if connection.To != nil && !yield(deliver.Route{Connection: &connection.Connection, Destination: connection.To}) {
+				return
+			}
+		}
+	}
 }
 
 // Destination implements deliver.Catalogue.

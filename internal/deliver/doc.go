@@ -23,6 +23,9 @@
 // that is renewed while the delivery is in hand. A delivery that is in hand is never
 // taken twice.
 //
+// What is held stays in the store until somebody releases it. A Resumer does that for
+// what was held a moment too late, when nobody was left to release it.
+//
 // The package does not know how a destination is spoken to (package destination) or
 // by which door an event came.
 package deliver

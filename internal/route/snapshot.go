@@ -1,6 +1,11 @@
 package route
 
-import "malote.dev/malote/internal/hook"
+import (
+	"iter"
+	"maps"
+
+	"malote.dev/malote/internal/hook"
+)
 
 // DefaultProject is the name of the project whose sources are reached by their names.
 const DefaultProject = "default"
@@ -52,6 +57,9 @@ func (s *Snapshot) Connection(id hook.ConnectionID) (*Connection, bool) {
 	connection, ok := s.connections[id]
 	return connection, ok
 }
+
+// Connections yields all connections, disabled ones included.
+func (s *Snapshot) Connections() iter.Seq[*Connection] { return maps.Values(s.connections) }
 
 // Destination returns a destination by its id. Nobody changes what it points to.
 func (s *Snapshot) Destination(id hook.DestinationID) (*hook.Destination, bool) {

@@ -1,0 +1,90 @@
+package deliver
+
+import (
+	"context"
+	"iter"
+	"log/slog"
+	"time"
+
+	"malote.dev/malote/internal/hook"
+	"malote.dev/malote/internal/store"
+)
+
+// resumeEvery is how often a Resumer looks.
+const resumeEvery = 10 * time.Second
+
+// Holder is what a Resumer needs of a store. See store.Store for the promises.
+type Holder interface {
+	Backlog(ctx context.Context, project hook.ProjectID) (map[hook.DestinationID]map[hook.State]int64, error)
+	Release(ctx context.Context, where store.Scope, now time.Time) (int, error)
+}
+
+// ResumerOptions are what a Resumer needs.
+type ResumerOptions struct {
+	Store Holder
+	// Routes yields the ways of all connections, as they are set up now.
+	Routes func() iter.Seq[Route]
+	// Wake makes the engine look in the store, because deliveries are due.
+	Wake   func(hook.DestinationID)
+	Logger *slog.Logger
+}
+
+// Resumer releases deliveries that are held although nothing is paused any more. Whoever
+// resumes a destination or connection releases what is held, and that is nearly always
+// all of it. It is not when an event was matched, or a delivery looked at, just before,
+// and is stored as held just after; nor when the process ends between the two steps.
+type Resumer struct {
+	options ResumerOptions
+}
+
+// NewResumer returns a Resumer. It does nothing until Run.
+func NewResumer(options ResumerOptions) *Resumer { return &Resumer{options: options} }
+
+// Run looks from time to time until the context ends; the first time is at once.
+func (r *Resumer) Run(ctx context.Context) error {
+	ticker := time.NewTicker(resumeEvery)
+	defer ticker.Stop()
+	for {
+		if err := r.look(ctx); err != nil && ctx.Err() == nil {
+			r.options.Logger.WarnContext(ctx, "deliveries that are held could not be looked through; trying again soon", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+		}
+	}
+}
+
+// look releases what nothing holds. A pause that comes meanwhile does no harm: the
+// engine holds again what it is not to attempt.
+func (r *Resumer) look(ctx context.Context) error {
+	backlogs := map[hook.ProjectID]map[hook.DestinationID]map[hook.State]int64{}
+	for route := range r.options.Routes() {
+		if route.Connection.Paused || route.Destination.Paused {
+			continue
+		}
+		project, to := route.Connection.Project, route.Destination.ID
+		backlog, ok := backlogs[project]
+		if !ok {
+			var err error
+			if backlog, err = r.options.Store.Backlog(ctx, project); err != nil {
+				return err
+			}
+			backlogs[project] = backlog
+		}
+		if backlog[to][hook.StateHeld] == 0 {
+			continue
+		}
+		count, err := r.options.Store.Release(ctx, store.Scope{Project: project, Connection: route.Connection.ID}, time.Now())
+		if err != nil {
+			return err
+		}
+		if count > 0 {
+			r.options.Wake(to)
+			r.options.Logger.InfoContext(ctx, "deliveries were held that nothing holds any more; they are due now",
+				"connection", route.Connection.ID.String(), "destination", to.String(), "count", count)
+		}
+	}
+	return nil
+}
