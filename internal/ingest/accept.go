@@ -108,8 +108,8 @@ func (i *intake) admitOne(ctx context.Context, acceptance *hook.Acceptance) (hoo
 			Delivery:    hook.DeliveryID(i.options.IDs.Next(event.ReceivedAt)),
 			Connection:  connection.ID,
 			Destination: connection.Destination,
-			Held:        connection.Held(),
 		}
+		target.Reason, target.Held = connection.Held()
 		target.Deferred = !target.Held && !i.options.Lanes.Reserve(target.Destination)
 	}
 	receipt, err := i.options.Store.Accept(ctx, acceptance)

@@ -324,16 +324,20 @@ func TestFullLanesDefer(t *testing.T) {
 }
 
 func TestPausedIsHeld(t *testing.T) {
-	for name, pause := range map[string]func(*hook.Catalogue){
-		"connection":  func(c *hook.Catalogue) { c.Connections[0].Paused = true },
-		"destination": func(c *hook.Catalogue) { c.Destinations[0].Paused = true },
+	for reason, pause := range map[string]func(*hook.Catalogue){
+		"the connection is paused":  func(c *hook.Catalogue) { c.Connections[0].Paused = true },
+		"the destination is paused": func(c *hook.Catalogue) { c.Destinations[0].Paused = true },
+		"the destination is paused: it answered 410": func(c *hook.Catalogue) {
+			c.Connections[0].Paused = true
+			c.Destinations[0].Paused, c.Destinations[0].PauseReason = true, "it answered 410"
+		},
 	} {
-		t.Run(name, func(t *testing.T) {
+		t.Run(reason, func(t *testing.T) {
 			catalogue := withConnection(source(10, "shop"))
 			pause(&catalogue)
 			w := newWorld(t, catalogue)
 			w.post("/in/shop", "x")
-			if target := w.store.accepted[0].Event.Targets[0]; !target.Held || target.Deferred || len(w.lanes.jobs) != 0 || !w.lanes.balanced() {
+			if target := w.store.accepted[0].Event.Targets[0]; !target.Held || target.Reason != reason || target.Deferred || len(w.lanes.jobs) != 0 || !w.lanes.balanced() {
 				t.Errorf("%+v, %d jobs", target, len(w.lanes.jobs))
 			}
 		})

@@ -147,9 +147,15 @@ func TestMatch(t *testing.T) {
 			t.Errorf("%s %s: %v, missed %v; want %v and %v", c.eventType, c.payload, got, missed, c.want, c.misses)
 		}
 	}
-	for id, want := range map[hook.ConnectionID]struct{ held, problem bool }{101: {}, 107: {}, 108: {held: true}, 109: {problem: true}} {
+	for id, want := range map[hook.ConnectionID]struct {
+		held    string
+		problem bool
+	}{101: {}, 107: {}, 108: {held: "the connection is paused"}, 109: {problem: true}} {
 		c, ok := router.Current().Connection(id)
-		if !ok || c.Held() != want.held || (c.Problem != nil) != want.problem || c.To == nil {
+		if !ok {
+			t.Fatalf("no connection %d", id)
+		}
+		if reason, held := c.Held(); reason != want.held || held != (want.held != "") || (c.Problem != nil) != want.problem || c.To == nil {
 			t.Errorf("connection %d: %+v, %v", id, c, ok)
 		}
 	}
@@ -264,8 +270,9 @@ func TestReloadKeepsWhatDidNotChange(t *testing.T) {
 	if ids, _ := matches(fresh, "x", `{"a":2}`); !slices.Equal(ids, []hook.ConnectionID{101}) {
 		t.Errorf("the new filter does not count: %v", ids)
 	}
-	if c, _ := router.Current().Connection(101); !c.Held() {
-		t.Error("the pause of the destination is not seen")
+	c, _ := router.Current().Connection(101)
+	if reason, held := c.Held(); !held || reason != "the destination is paused" {
+		t.Errorf("the pause of the destination is not seen: %q", reason)
 	}
 	if ids, _ := matches(old, "x", `{"a":1}`); !slices.Equal(ids, []hook.ConnectionID{101}) || before.Revision() != 1 {
 		t.Error("the old snapshot changed")

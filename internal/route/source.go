@@ -149,8 +149,19 @@ type compiled struct {
 }
 
 // Held reports whether deliveries over this connection are kept rather than made,
-// because it or its destination is paused.
-func (c *Connection) Held() bool { return c.Paused || c.To != nil && c.To.Paused }
+// and why: because its destination is paused, or it is.
+func (c *Connection) Held() (reason string, held bool) {
+	switch {
+	case c.To != nil && c.To.Paused && c.To.PauseReason != "":
+		return "the destination is paused: " + c.To.PauseReason, true
+	case c.To != nil && c.To.Paused:
+		return "the destination is paused", true
+	case c.Paused:
+		return "the connection is paused", true
+	default:
+		return "", false
+	}
+}
 
 func (c *Connection) passes(in *filter.Input) (bool, error) {
 	if c.Problem != nil {

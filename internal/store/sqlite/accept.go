@@ -119,7 +119,7 @@ func (b *batch) target(ctx context.Context, ev *hook.Event, t *hook.Target) erro
 	}
 	return b.insertWaiting(ctx, waiting{
 		id: t.Delivery, project: ev.Project, event: ev.ID, connection: t.Connection, destination: t.Destination,
-		held: t.Held, created: ev.ReceivedAt, due: ev.ReceivedAt,
+		held: t.Held, reason: t.Reason, created: ev.ReceivedAt, due: ev.ReceivedAt,
 	})
 }
 
@@ -131,14 +131,12 @@ type waiting struct {
 	connection   hook.ConnectionID
 	destination  hook.DestinationID
 	held         bool
+	reason       string // why it is held
 	created, due time.Time
 }
 
-// Reasons that the store gives by itself.
-const (
-	reasonHeld    = "the connection or its destination was paused when the event came"
-	reasonDeleted = "the connection was deleted"
-)
+// reasonDeleted is the reason that the store gives by itself.
+const reasonDeleted = "the connection was deleted"
 
 func (b *batch) insertWaiting(ctx context.Context, d waiting) error {
 	state, reason := hook.StatePending, ""
@@ -148,7 +146,7 @@ func (b *batch) insertWaiting(ctx context.Context, d waiting) error {
 		state, reason = hook.StateCanceled, reasonDeleted
 		b.ended(lane{d.project, d.connection, d.destination}, state, b.w.now())
 	case d.held:
-		state, reason = hook.StateHeld, reasonHeld
+		state, reason = hook.StateHeld, d.reason
 	default:
 		next = sqlstore.Millis(d.due)
 	}

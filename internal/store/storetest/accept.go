@@ -161,11 +161,11 @@ func acceptDeferred(w *world) {
 
 func acceptHeld(w *world) {
 	t := w.target(w.home)
-	t.Held = true
+	t.Held, t.Reason = true, "the destination is paused: moving to another machine"
 	w.accept(w.event(w.home, t))
 	d := w.inState(w.home, t.Delivery, hook.StateHeld)
-	if d.Reason == "" || d.NextAttemptAt != nil {
-		w.Errorf("held without a reason, or due: %+v", d)
+	if d.Reason != t.Reason || d.NextAttemptAt != nil {
+		w.Errorf("held for another reason, or due: %+v", d)
 	}
 	if jobs := w.claim(w.home, 10); jobs != nil {
 		w.Error("a held delivery was claimed")
