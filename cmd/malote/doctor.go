@@ -75,7 +75,7 @@ func (c *cli) askServer(command *cobra.Command) finding {
 func (c *cli) showFindings(findings []finding) error {
 	colors := map[string]color{levelFine: green, levelNote: yellow, levelWarning: yellow, levelProblem: red}
 	wrong := 0
-	for _, each := range findings {
+	for i, each := range findings {
 		if each.Level == levelWarning || each.Level == levelProblem {
 			wrong++
 		}
@@ -89,7 +89,8 @@ func (c *cli) showFindings(findings []finding) error {
 		if err := c.printf("%s  %s: %s\n", paint(cell{mark, colors[each.Level]}, c.color()), each.Check, printable(each.Detail)); err != nil {
 			return err
 		}
-		if each.Mend != "" {
+		last := i == len(findings)-1 || findings[i+1].Mend != each.Mend // what mends several is said once, below them
+		if each.Mend != "" && last {
 			if err := c.printf("         %s\n", printable(each.Mend)); err != nil {
 				return err
 			}

@@ -106,3 +106,19 @@ func (n notify) Write(p []byte) (int, error) {
 	}
 	return len(p), nil
 }
+
+// Findings that are mended alike say how once.
+func TestDoctorSaysOnceHowToMend(t *testing.T) {
+	x := &terminal{t: t, env: map[string]string{"MALOTE_SERVER": "http://127.0.0.1:1"}, examine: func(context.Context, *config.Settings) ([]finding, error) {
+		return []finding{
+			{Check: "data", Level: levelProblem, Detail: "page 1", Mend: "restore it"},
+			{Check: "data", Level: levelProblem, Detail: "page 2", Mend: "restore it"},
+			{Check: "data", Level: levelWarning, Detail: "no space", Mend: "free some"},
+		}, nil
+	}}
+	got := x.run("doctor")
+	want := "problem  data: page 1\nproblem  data: page 2\n         restore it\nwarning  data: no space\n         free some\n"
+	if got.code != exitFailed || !strings.Contains(got.out, want) {
+		t.Errorf("%d\n%s", got.code, got.out)
+	}
+}

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"golang.org/x/sys/unix"
 
@@ -57,6 +58,20 @@ func (r *Report) Healthy() bool {
 
 func (r *Report) add(severity Severity, mend, format string, args ...any) {
 	r.Findings = append(r.Findings, Finding{Severity: severity, What: fmt.Sprintf(format, args...), Mend: mend})
+}
+
+// shownAlike is how many problems of one sort are told one by one.
+const shownAlike = 10
+
+// addEach adds the problems of one sort, a finding each.
+func (r *Report) addEach(mend, sort string, texts []string) {
+	for i, text := range texts {
+		if i == shownAlike {
+			r.add(Problem, mend, "%s: and %d more", sort, len(texts)-i)
+			return
+		}
+		r.add(Problem, mend, "%s: %s", sort, text)
+	}
 }
 
 const (
@@ -177,26 +192,9 @@ func (r *Report) checkDatabase(ctx context.Context, db *sql.DB, dir string) erro
 
 // checkIntegrity lets SQLite look at every page and every index entry.
 func (r *Report) checkIntegrity(ctx context.Context, tx *sql.Tx) error {
-	return eachText(ctx, tx, "PRAGMA integrity_check(20)", func(text string) {
-		if text != "ok" {
-			r.add(Problem, mendRestore, "the database is damaged: %s", text)
-		}
-	})
-}
-
-func eachText(ctx context.Context, tx *sql.Tx, query string, do func(string)) error {
-	rows, err := tx.QueryContext(ctx, query)
-	if err != nil {
-		return err
-	}
-	for rows.Next() {
-		var text string
-		if err := rows.Scan(&text); err != nil {
-			return errors.Join(err, rows.Close())
-		}
-		do(text)
-	}
-	return errors.Join(rows.Err(), rows.Close())
+	damage, err := database.Damage(ctx, tx)
+	r.addEach(mendRestore, "the database is damaged", damage)
+	return err
 }
 
 // checkOrphans looks for rows whose owner is gone.
@@ -297,7 +295,8 @@ func (r *Report) checkSeal(ctx context.Context, tx *sql.Tx, dir string) error {
 	}
 	_, err = sqlstore.NewCatalogue(keyring, hook.NewIDs(0)).Everything(ctx, tx)
 	if errors.Is(err, seal.ErrUnknownKey) || errors.Is(err, seal.ErrForged) {
-		r.add(Problem, "restore "+path+" from the backup of this folder", "the key file does not belong to this database: %v", err)
+		r.addEach("restore "+path+" from the backup of this folder", "the key file does not belong to this database",
+			strings.Split(err.Error(), "\n")) // a line for each noun
 		return nil
 	}
 	return err

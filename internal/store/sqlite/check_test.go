@@ -109,6 +109,9 @@ func TestCheckFindsWhatIsWrong(t *testing.T) {
 			found := false
 			for _, f := range report.Findings {
 				found = found || strings.Contains(f.What+f.Mend, test.want)
+				if strings.Contains(f.What, "\n") {
+					t.Errorf("%q is more than a line", f.What)
+				}
 				if f.Mend == "" && f.Severity != sqlite.Note {
 					t.Errorf("%q does not say how to mend it", f.What)
 				}

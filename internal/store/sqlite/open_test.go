@@ -158,8 +158,8 @@ func TestAFullDiskRefusesAndLosesNothing(t *testing.T) {
 		a := big(size)
 		_, err := s.Accept(ctx, a)
 		if err != nil {
-			if !errors.Is(err, store.ErrFull) || hook.KindOf(err) != hook.KindUnavailable {
-				t.Fatalf("error %v, want ErrFull of kind unavailable", err)
+			if !errors.Is(err, store.ErrFull) || hook.KindOf(err) != hook.KindUnavailable || strings.Contains(err.Error(), "\n") {
+				t.Fatalf("error %q, want ErrFull of kind unavailable, in one line", err)
 			}
 			if size /= 2; size == 0 {
 				break

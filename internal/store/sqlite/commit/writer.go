@@ -13,6 +13,7 @@ import (
 	"database/sql"
 	"database/sql/driver"
 	"errors"
+	"fmt"
 	"log/slog"
 	"sync"
 	"sync/atomic"
@@ -357,6 +358,6 @@ func (w *Writer[B]) finish(op *Operation[B], err error) {
 func full(cause error) error {
 	return &hook.Error{
 		Kind: hook.KindUnavailable, Message: "nothing can be stored at the moment: try again later",
-		Err: errors.Join(store.ErrFull, cause),
+		Err: fmt.Errorf("%w: %w", store.ErrFull, cause),
 	}
 }

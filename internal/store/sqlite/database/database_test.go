@@ -1,6 +1,9 @@
 package database
 
-import "testing"
+import (
+	"slices"
+	"testing"
+)
 
 func TestOldEnginesAreRefused(t *testing.T) {
 	for version, allowed := range map[string]bool{
@@ -8,6 +11,20 @@ func TestOldEnginesAreRefused(t *testing.T) {
 	} {
 		if err := engineAllowed(version); (err == nil) != allowed {
 			t.Errorf("%s: %v", version, err)
+		}
+	}
+}
+
+func TestEachComplaintIsALineOfItsOwn(t *testing.T) {
+	for text, want := range map[string][]string{
+		"ok":                       nil,
+		"row 1 missing from index": {"row 1 missing from index"},
+		"*** in database main ***\nTree 5 page 9: btreeInitPage() returns error code 11\n\nPage 12: never used\n": {
+			"Tree 5 page 9: btreeInitPage() returns error code 11", "Page 12: never used",
+		},
+	} {
+		if got := complaints(text); !slices.Equal(got, want) {
+			t.Errorf("%q: %q, want %q", text, got, want)
 		}
 	}
 }
