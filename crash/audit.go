@@ -172,15 +172,13 @@ func (a *audit) resume(ctx context.Context, got *result) error {
 			paused[n.ID] = n.Paused
 		}
 	}
-	held, err := list[delivery](ctx, a.system, "/delivery?state=held")
+	stranded, err := a.stranded(ctx, paused)
 	if err != nil {
 		return err
 	}
-	for _, d := range held {
-		if !paused[d.Connection] && !paused[d.Destination] {
-			got.stranded++
-			a.faults.add("%s of %s is held (%s) while nothing is paused", d.ID, d.Event, d.Reason)
-		}
+	got.stranded = len(stranded)
+	for _, d := range stranded {
+		a.faults.add("%s of %s is held (%s) while nothing is paused", d.ID, d.Event, d.Reason)
 	}
 	for id, is := range paused {
 		if !is {
@@ -195,6 +193,26 @@ func (a *audit) resume(ctx context.Context, got *result) error {
 		}
 	}
 	return nil
+}
+
+// strandTime is how long a delivery may be held after what held it was resumed.
+const strandTime = 20 * time.Second
+
+// stranded returns the deliveries that stay held although nothing is paused.
+func (a *audit) stranded(ctx context.Context, paused map[string]bool) ([]delivery, error) {
+	for deadline := time.Now().Add(strandTime); ; {
+		held, err := list[delivery](ctx, a.system, "/delivery?state=held")
+		if err != nil {
+			return nil, err
+		}
+		held = slices.DeleteFunc(held, func(d delivery) bool { return paused[d.Connection] || paused[d.Destination] })
+		if len(held) == 0 || time.Now().After(deadline) {
+			return held, nil
+		}
+		if !pause(ctx, time.Second) {
+			return nil, ctx.Err()
+		}
+	}
 }
 
 // list reads all pages of a list.
