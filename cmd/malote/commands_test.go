@@ -310,6 +310,24 @@ func TestPlanAndApply(t *testing.T) {
 	if got := x.run("apply", "-f", file); got.code != exitFailed || got.err != "malote: the server refuses it\n  "+file+":5:17: destinations.erp.http.url: 10.0.0.1 is a private address\n" {
 		t.Errorf("got %+v", got)
 	}
+	// So it is beside what is found here: all of it at once, and nothing is applied.
+	wrong := filepath.Join(t.TempDir(), "wrong.yaml")
+	if err := os.WriteFile(wrong, []byte("sources:\n  shop: {provider: shoppify, methods: [FOO]}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	const here = `:2:40: sources.shop.methods.0: "FOO" is not a method that can be taken; known are: DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT`
+	if got := x.run("apply", "-f", wrong); got.code != exitFailed || got.err != "malote: the flow has mistakes\n  "+wrong+here+"\n" {
+		t.Errorf("got %+v", got)
+	}
+	s.answers["POST /api/v1/flow/plan"] = func(w http.ResponseWriter, _ *http.Request) {
+		w.WriteHeader(http.StatusUnprocessableEntity)
+		fmt.Fprint(w, `{"detail":[{"loc":["body","state","sources","shop","methods","0"],"msg":"no method","type":"value_error"},`+
+			`{"loc":["body","state","sources","shop","provider"],"msg":"no profile","type":"value_error"}]}`)
+	}
+	if got, want := x.run("apply", "-f", wrong), ":2:20: sources.shop.provider: no profile\n  "+wrong+":2:40: sources.shop.methods.0: no method\n"; !strings.Contains(got.err, want) ||
+		!strings.HasPrefix(s.sent(), "POST /api/v1/flow/plan ") {
+		t.Errorf("got %+v for %s", got, s.sent())
+	}
 	if got := x.run("apply", "-f", file+".gone"); got.code != exitFailed || !strings.Contains(got.err, "flow.yaml.gone cannot be read: no such file or directory") {
 		t.Errorf("got %+v", got)
 	}

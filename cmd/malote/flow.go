@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -20,6 +21,9 @@ import (
 type planner struct {
 	path  string
 	prune bool
+
+	call func(*client.Client, context.Context, flow.Request) (flow.Plan, error)
+	done string // what is said when the call changed something
 }
 
 func (p *planner) flags(command *cobra.Command) {
@@ -41,7 +45,7 @@ func (p *planner) read(c *cli, command *cobra.Command) (*flow.Flow, error) {
 }
 
 func (c *cli) planCommand() *cobra.Command {
-	p := &planner{}
+	p := &planner{call: (*client.Client).Plan}
 	command := &cobra.Command{
 		Use:     "plan -f PATH",
 		Short:   "Show what applying flow files would change",
@@ -50,12 +54,12 @@ func (c *cli) planCommand() *cobra.Command {
 	}
 	p.flags(command)
 	return c.withJSON(c.withServer(command, func(command *cobra.Command, api *client.Client, _ []string) error {
-		return c.flow(command, p, func(request flow.Request) (flow.Plan, error) { return api.Plan(command.Context(), request) }, "")
+		return c.flow(command, api, p)
 	}))
 }
 
 func (c *cli) applyCommand() *cobra.Command {
-	p := &planner{}
+	p := &planner{call: (*client.Client).Apply, done: "Applied.\n"}
 	command := &cobra.Command{
 		Use:   "apply -f PATH",
 		Short: "Make the catalogue what flow files say",
@@ -67,17 +71,17 @@ the environment (${NAME}) or from files (${file:/path}).`,
 	}
 	p.flags(command)
 	return c.withJSON(c.withServer(command, func(command *cobra.Command, api *client.Client, _ []string) error {
-		return c.flow(command, p, func(request flow.Request) (flow.Plan, error) { return api.Apply(command.Context(), request) }, "Applied.\n")
+		return c.flow(command, api, p)
 	}))
 }
 
 // flow reads a flow, hands it to the server, and shows the plan.
-func (c *cli) flow(command *cobra.Command, p *planner, call func(flow.Request) (flow.Plan, error), done string) error {
+func (c *cli) flow(command *cobra.Command, api *client.Client, p *planner) error {
 	parsed, err := p.read(c, command)
 	if err != nil {
-		return err
+		return everything(command, api, parsed, err)
 	}
-	plan, err := call(flow.Request{State: parsed.State(), Prune: p.prune})
+	plan, err := p.call(api, command.Context(), flow.Request{State: parsed.State(), Prune: p.prune})
 	if err != nil {
 		return parsed.Locate(err)
 	}
@@ -85,9 +89,23 @@ func (c *cli) flow(command *cobra.Command, p *planner, call func(flow.Request) (
 		return c.printJSON(plan)
 	}
 	if plan.Empty() {
-		done = ""
+		return c.printf("%s", plan.Text())
 	}
-	return c.printf("%s%s", plan.Text(), done)
+	return c.printf("%s%s", plan.Text(), p.done)
+}
+
+// everything asks the server for all mistakes of a flow in which some were found here, so
+// that they are shown at once. Where it cannot say, those found here are shown.
+func everything(command *cobra.Command, api *client.Client, parsed *flow.Flow, found error) error {
+	if parsed == nil {
+		return found
+	}
+	_, err := api.Plan(command.Context(), flow.Request{State: parsed.State()})
+	invalid, here := (*hook.Error)(nil), (*hook.Error)(nil)
+	if errors.As(err, &invalid) && errors.As(found, &here) && len(invalid.Problems) >= len(here.Problems) {
+		return parsed.Locate(err)
+	}
+	return found
 }
 
 func (c *cli) exportCommand() *cobra.Command {

@@ -19,17 +19,22 @@ type Options struct {
 
 // Parse reads flow files, which together are one flow. The error is of kind
 // hook.KindInvalid and lists every mistake with file, line and column, and how to mend it.
+// Mistakes in shape come alone, without a flow. A flow that breaks the rules is returned
+// beside the error, so that a server can be asked for all that it would say.
 func Parse(files []File, options Options) (*Flow, error) {
 	p := read(files, options.Lookup)
-	found := p.decoder.Problems()
-	if len(found) == 0 { // checks of half-read parts would only mislead
-		for _, problem := range options.Rules.Check(&p.state) {
-			at, _ := p.decoder.At(problem.Path)
-			found = append(found, strict.Problem{Position: at, Message: subject(problem)})
-		}
+	if found := p.decoder.Problems(); len(found) > 0 { // checks of half-read parts would only mislead
+		return nil, hook.Invalid(mistaken, problems(found))
 	}
-	return &Flow{state: p.state, decoder: p.decoder}, hook.Invalid("the flow has mistakes", problems(found))
+	var found strict.Problems
+	for _, problem := range options.Rules.Check(&p.state) {
+		at, _ := p.decoder.At(problem.Path)
+		found = append(found, strict.Problem{Position: at, Message: subject(problem)})
+	}
+	return &Flow{state: p.state, decoder: p.decoder}, hook.Invalid(mistaken, problems(found))
 }
+
+const mistaken = "the flow has mistakes"
 
 type parser struct {
 	decoder *strict.Decoder

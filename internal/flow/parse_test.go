@@ -157,6 +157,16 @@ func TestParseErrors(t *testing.T) {
 		{"stuck", withConnection("    order: {key: data.id, stuck: skip}"), `flow.yaml:7:34: connections.c.order.stuck: "skip" is not a rule for a stuck head: write block, park, or skip after N`},
 		{"retry", withConnection("    retry:\n      off: true\n      schedule: [5s]"), `flow.yaml:7:5: connections.c.retry: off and schedule contradict each other: remove one of them`},
 		{"jitter", withConnection("    retry: {jitter: 2}"), `flow.yaml:7:21: connections.c.retry.jitter: 2 is not a share: it goes from 0 to 1`},
+		{"method", "sources:\n  a: {methods: [POST, FOO]}", `flow.yaml:2:23: sources.a.methods.1: "FOO" is not a method that can be taken; known are: DELETE, GET, HEAD, OPTIONS, PATCH, POST, PUT`},
+		{"method in lower case", "sources:\n  a: {methods: [post]}", `flow.yaml:2:17: sources.a.methods.0: "post" is not a method that can be taken; did you mean "POST"?`},
+		{
+			"reply", "sources:\n  a:\n    reply:\n      status: 500\n      headers: {a b: c, x: \"a\\nb\", Content-Length: \"2\", retry-after: \"1\"}",
+			`flow.yaml:4:15: sources.a.reply.status: 500 does not say that the request was accepted: it goes from 200 to 299` +
+				"\nflow.yaml:5:22: sources.a.reply.headers.a b: \"a b\" is not a header name" +
+				"\nflow.yaml:5:28: sources.a.reply.headers.x: the value has a line break or another control character" +
+				"\nflow.yaml:5:52: sources.a.reply.headers.Content-Length: Content-Length is set by the server and cannot be set here",
+		},
+		{"redirect", "sources:\n  a: {reply: {status: 302}}", `flow.yaml:2:23: sources.a.reply.status: 302 does not say that the request was accepted: it goes from 200 to 299`},
 		{"type pattern", withConnection("    types: [a, \"\"]"), `flow.yaml:7:16: connections.c.types.1: the pattern is empty: write an event type, such as orders/create, or orders/*`},
 	} {
 		t.Run(test.name, func(t *testing.T) {

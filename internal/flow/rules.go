@@ -3,6 +3,7 @@ package flow
 import (
 	"errors"
 	"fmt"
+	"net/http"
 	"slices"
 	"strconv"
 	"strings"
@@ -119,6 +120,13 @@ func (c *check) end(path, noun, name string, known []string) {
 
 func (c *check) source(spec *hook.SourceSpec) {
 	c.needf(spec.MaxBody >= 0, "maxBody", "%d is not a number of bytes", spec.MaxBody)
+	for i, method := range spec.Methods {
+		c.needf(slices.Contains(methods(), method), fmt.Sprintf("methods.%d", i), "%q is not a method that can be taken%s", method,
+			strict.Suggest(method, methods()))
+	}
+	if spec.Reply != nil {
+		c.reply(spec.Reply)
+	}
 	places := map[string]*hook.Field{"type": spec.Type, "key": spec.Key}
 	if spec.Dedupe != nil {
 		places["dedupe"] = &spec.Dedupe.Field
@@ -130,6 +138,35 @@ func (c *check) source(spec *hook.SourceSpec) {
 	if c.rules.Source != nil {
 		c.failed("", c.rules.Source(spec))
 	}
+}
+
+// methods returns the methods that a source may take.
+func methods() []string {
+	return []string{
+		http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete, http.MethodGet, http.MethodHead, http.MethodOptions,
+	}
+}
+
+// reply judges what an accepted request is answered. Any status outside of 2xx tells
+// the sender that it was not accepted, and makes it send again.
+func (c *check) reply(reply *hook.Reply) {
+	c.needf(reply.Status == 0 || reply.Status >= http.StatusOK && reply.Status < http.StatusMultipleChoices, "reply.status",
+		"%d does not say that the request was accepted: it goes from 200 to 299", reply.Status)
+	for _, name := range names(reply.Headers) {
+		path := "reply.headers." + name
+		switch {
+		case !hook.IsHeaderName(name):
+			c.failf(path, "%q is not a header name", name)
+		case slices.Contains(framing(), strings.ToLower(name)):
+			c.failf(path, "%s is set by the server and cannot be set here", name)
+		}
+		c.needf(hook.IsHeaderValue(reply.Headers[name]), path, "the value has a line break or another control character")
+	}
+}
+
+// framing returns the headers by which an answer finds its end, in lower case.
+func framing() []string {
+	return []string{"connection", "content-length", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"}
 }
 
 // Limits of what a flow may ask for.

@@ -111,15 +111,22 @@ func parsePrivateKey(text string) (ed25519.PrivateKey, error) {
 	return private, nil
 }
 
+// leastBareKey is how many bytes a key without its prefix must have, which is what
+// Standard Webhooks asks of every key: a word may be base64 by chance.
+const leastBareKey = 24
+
 // parseSymmetricKey reads base64 with or without "whsec_" before it, as the Standard
 // Webhooks libraries do.
 func parseSymmetricKey(text string) ([]byte, error) {
-	key, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(text, prefixSymmetric))
-	if err != nil {
+	encoded, prefixed := strings.CutPrefix(text, prefixSymmetric)
+	key, err := base64.StdEncoding.DecodeString(encoded)
+	switch {
+	case err != nil:
 		return nil, errors.New("must be whsec_ followed by base64")
-	}
-	if len(key) == 0 {
+	case len(key) == 0:
 		return nil, errors.New("is empty")
+	case !prefixed && len(key) < leastBareKey:
+		return nil, fmt.Errorf("must begin with whsec_, or be base64 of %d bytes or more", leastBareKey)
 	}
 	return key, nil
 }

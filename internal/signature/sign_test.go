@@ -209,6 +209,7 @@ func TestNewSignerRefuses(t *testing.T) {
 		"unknown scheme":              {&hook.Sign{Scheme: "gihub", Secret: "s"}, []string{"scheme"}},
 		"not base64":                  {&hook.Sign{Secret: "whsec_*"}, []string{"secret"}},
 		"empty key":                   {&hook.Sign{Secret: "whsec_"}, []string{"secret"}},
+		"a word":                      {&hook.Sign{Secret: "notwhsec"}, []string{"secret"}},
 		"the second secret":           {&hook.Sign{Secret: standardSecret, Secrets: []hook.Secret{standardSecret, "whsec_*"}}, []string{"secrets.1"}},
 		"the first of secrets":        {&hook.Sign{Secrets: []hook.Secret{"whsec_*"}}, []string{"secrets.0"}},
 		"private key in standard":     {&hook.Sign{Secret: privateSecret}, []string{"secret"}},

@@ -80,7 +80,7 @@ func (c *compiler) secretValue(path string, secret hook.Secret) {
 		c.wrong(path, "it is empty")
 	case len(value) > maxHeaderValue:
 		c.wrong(path, "it is longer than %d bytes", maxHeaderValue)
-	case !isFieldValue(value):
+	case !hook.IsHeaderValue(value):
 		c.wrong(path, "it has a line break or another control character; was it read from a file?")
 	}
 }

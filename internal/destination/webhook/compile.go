@@ -146,7 +146,7 @@ func (c *compiler) header(path, name, value string) {
 	switch {
 	case len(value) > maxHeaderValue:
 		c.wrong(path, "the value is longer than %d bytes", maxHeaderValue)
-	case !isFieldValue(value):
+	case !hook.IsHeaderValue(value):
 		c.wrong(path, "the value has a line break or another control character")
 	}
 }
@@ -215,16 +215,6 @@ func (c *compiler) connect(d *driver, target *hook.HTTPTarget) {
 			c.wrong("http.url", "certificates are set and the URL is not https")
 		}
 	}
-}
-
-// isFieldValue reports whether text may be a header's value.
-func isFieldValue(text string) bool {
-	for i := range len(text) {
-		if b := text[i]; b < ' ' && b != '\t' || b == 0x7f {
-			return false
-		}
-	}
-	return true
 }
 
 // reserved returns why a header's name cannot be set; "" when it can. What the

@@ -106,14 +106,14 @@ func (d *driver) list(m *destination.Message, content *encoded) (hook.Headers, e
 		hook.Header{Name: headerEvent, Value: m.Event.ID.String()},
 		hook.Header{Name: headerAttempt, Value: strconv.Itoa(m.Attempt)},
 	)
-	if m.Event.Type != "" && isFieldValue(m.Event.Type) {
+	if m.Event.Type != "" && hook.IsHeaderValue(m.Event.Type) {
 		list = append(list, hook.Header{Name: headerEventType, Value: m.Event.Type})
 	}
 	list = append(list, content.headers...)
 	list = append(list, d.headers...)
 	for _, name := range d.forward {
 		for _, value := range m.Event.Headers.Values(name) {
-			if isFieldValue(value) {
+			if hook.IsHeaderValue(value) {
 				list = append(list, hook.Header{Name: name, Value: value})
 			}
 		}

@@ -35,7 +35,7 @@ const (
 // contentType returns the type that the event came with; without one, or with one
 // that cannot stand in a header, it is told from the first byte.
 func contentType(m *destination.Message) string {
-	if given := m.Event.Headers.Get("Content-Type"); given != "" && isFieldValue(given) {
+	if given := m.Event.Headers.Get("Content-Type"); given != "" && hook.IsHeaderValue(given) {
 		return given
 	}
 	for _, b := range m.Body {

@@ -158,7 +158,7 @@ func (s *tokenSource) fetch(ctx context.Context) (string, error) {
 		fetched: now,
 		renew:   now.Add(max(life-tokenSkew, life-life/tokenShare)),
 	}
-	if !isFieldValue(fresh.value) {
+	if !hook.IsHeaderValue(fresh.value) {
 		return "", &destination.Failure{Outcome: hook.OutcomeRejected, Message: s.host + " gave an access token with a line break in it"}
 	}
 	s.mu.Lock()
