@@ -25,9 +25,9 @@ const (
 type CountsOut struct {
 	hook.Numbers
 
-	P50 int64 `json:"p50" doc:"Half of the attempts took at most so many milliseconds; -1 without attempts"`
-	P95 int64 `json:"p95"`
-	P99 int64 `json:"p99"`
+	P50 *int64 `json:"p50,omitempty" doc:"Half of the attempts took at most so many milliseconds; absent without attempts"`
+	P95 *int64 `json:"p95,omitempty"`
+	P99 *int64 `json:"p99,omitempty"`
 }
 
 // NounCounts is what happened with one noun.
@@ -253,7 +253,7 @@ func (s *server) totals(ctx context.Context, kind string, in *spanIn) (*rest.Out
 	shown := TotalsOut{From: from, To: to, Data: make([]NounCounts, len(nouns))}
 	for i, noun := range nouns {
 		numbers := counts[noun.number]
-		numbers.Minute = from
+		numbers.Minute = time.Time{}
 		shown.Data[i] = NounCounts{ID: noun.id, Name: noun.name, CountsOut: countsOf(&numbers)}
 	}
 	return rest.Answer(shown), nil
@@ -289,7 +289,6 @@ func (s *server) series(ctx context.Context, kind string, in *seriesIn) (*rest.O
 
 // fold sums minutes up: all of them, and by steps that begin at from.
 func fold(minutes []hook.Numbers, from time.Time, step time.Duration) (total hook.Numbers, steps []hook.Numbers) {
-	total.Minute = from
 	for i := range minutes {
 		add(&total, &minutes[i])
 		begin := from.Add(minutes[i].Minute.Sub(from).Truncate(step))
@@ -324,10 +323,14 @@ func add(sum, more *hook.Numbers) {
 }
 
 func countsOf(numbers *hook.Numbers) CountsOut {
-	return CountsOut{
-		Numbers: *numbers,
-		P50:     numbers.Latency.Quantile(0.5), P95: numbers.Latency.Quantile(0.95), P99: numbers.Latency.Quantile(0.99),
+	quantile := func(q float64) *int64 {
+		if numbers.Latency == (hook.Histogram{}) {
+			return nil
+		}
+		bound := numbers.Latency.Quantile(q)
+		return &bound
 	}
+	return CountsOut{Numbers: *numbers, P50: quantile(0.5), P95: quantile(0.95), P99: quantile(0.99)}
 }
 
 func (s *server) overview(ctx context.Context, in *spanIn) (*rest.Out[OverviewOut], error) {
@@ -345,7 +348,7 @@ func (s *server) overview(ctx context.Context, in *spanIn) (*rest.Out[OverviewOu
 		if err != nil {
 			return nil, err
 		}
-		sum := hook.Numbers{Minute: from}
+		sum := hook.Numbers{}
 		for _, numbers := range counts {
 			add(&sum, &numbers)
 		}

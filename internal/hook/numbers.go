@@ -5,7 +5,7 @@ import "time"
 // Numbers are the counters of one minute of one source, connection or destination:
 // exact, written in the commit that they count.
 type Numbers struct {
-	Minute       time.Time         `json:"minute"`
+	Minute       time.Time         `json:"minute,omitzero"`        // when; zero in a sum
 	Accepted     int64             `json:"accepted,omitempty"`     // source: events
 	Duplicates   int64             `json:"duplicates,omitempty"`   // source: known already
 	Refused      int64             `json:"refused,omitempty"`      // source: not accepted
