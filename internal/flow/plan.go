@@ -305,7 +305,7 @@ func (p *Plan) Text() string {
 		fmt.Fprintf(&b, "warning: %s\n", warning)
 	}
 	if len(p.Unmanaged) > 0 {
-		fmt.Fprintf(&b, "not in the flow, and left alone: %s\n", strings.Join(p.Unmanaged, ", "))
+		fmt.Fprintf(&b, "not in the flow, and left alone: %s\n", some(p.Unmanaged))
 	}
 	if p.Empty() {
 		b.WriteString("Nothing to change.\n")
@@ -320,4 +320,15 @@ func orNothing(text string) string {
 		return "(nothing)"
 	}
 	return text
+}
+
+// shownNames is how many names a list for people has.
+const shownNames = 10
+
+// some returns the first names of a list, and how many more there are.
+func some(list []string) string {
+	if len(list) <= shownNames {
+		return strings.Join(list, ", ")
+	}
+	return fmt.Sprintf("%s and %d more", strings.Join(list[:shownNames], ", "), len(list)-shownNames)
 }

@@ -3,6 +3,7 @@ package flow
 import (
 	"cmp"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 
@@ -269,5 +270,20 @@ func TestLocate(t *testing.T) {
 	plain := errors.New("plain")
 	if got := parsed.Locate(plain); !errors.Is(got, plain) {
 		t.Errorf("got %v", got)
+	}
+}
+
+func TestPlanNamesTenThatAreLeftAlone(t *testing.T) {
+	plan := &Plan{}
+	for i := range 10 {
+		plan.Unmanaged = append(plan.Unmanaged, fmt.Sprintf("source s%d", i))
+	}
+	const ten = "left alone: source s0, source s1, source s2, source s3, source s4, source s5, source s6, source s7, source s8, source s9"
+	if got := plan.Text(); !strings.Contains(got, ten+"\n") {
+		t.Error(got)
+	}
+	plan.Unmanaged = append(plan.Unmanaged, "source s10", "source s11")
+	if got := plan.Text(); !strings.Contains(got, ten+" and 2 more\n") {
+		t.Error(got)
 	}
 }
