@@ -1,6 +1,6 @@
 // Package seal keeps secrets unreadable at rest. A Keyring encrypts with
 // XChaCha20-Poly1305 under keys that lie in a file of their own; each sealed text
-// names its key, so that keys can be rotated without touching what is sealed already,
+// names its key, so that what is sealed already stays readable while keys are rotated,
 // and is bound to a context, so that a sealed text moved elsewhere does not open.
 //
 // It protects a database or a backup that gets into foreign hands without the key
@@ -8,20 +8,15 @@
 package seal
 
 import (
-	"bufio"
-	"bytes"
 	"crypto/cipher"
-	"crypto/rand"
-	"encoding/base64"
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
-	"path/filepath"
-	"strings"
+	"slices"
 	"sync"
+	"time"
 
 	"golang.org/x/crypto/chacha20poly1305"
 )
@@ -29,16 +24,11 @@ import (
 // FileName is the usual name of the key file inside the data folder.
 const FileName = "secret.key"
 
-// fileMode is the only mode that a key file has: its owner's alone.
-const fileMode fs.FileMode = 0o600
-
 // A sealed text is a format byte, the key's id, the nonce and the ciphertext.
 const (
 	formatByte = 1
 	idSize     = 4
 	headerSize = 1 + idSize + chacha20poly1305.NonceSizeX
-	// maxKeyFile bounds what is read as a key file: room for hundreds of rotations.
-	maxKeyFile = 64 << 10
 )
 
 // Errors that callers tell apart.
@@ -57,174 +47,124 @@ type keyID [idSize]byte
 type Keyring struct {
 	path string
 
-	mu      sync.RWMutex
-	lines   []string // of the file, in order, without comments
-	keys    map[keyID]cipher.AEAD
-	current keyID // seals; the last one of the file
+	mu   sync.RWMutex
+	keys []key // as in the file, never none; the last one seals
+}
+
+// key is one line of a key file.
+type key struct {
+	id      keyID
+	created time.Time // zero where the file does not say
+	line    string
+	aead    cipher.AEAD
+}
+
+// Key describes a key without giving it away.
+type Key struct {
+	ID        string    `json:"id"`                 // 8 hexadecimal digits, in each text that the key sealed
+	CreatedAt time.Time `json:"createdAt,omitzero"` // zero when it is not known
+	Current   bool      `json:"current"`            // seals; the others only unseal
 }
 
 // Open reads the key file and creates it, with a first key, when it is missing. A
 // file that users other than its owner can reach is refused with ErrExposed.
 func Open(path string) (*Keyring, error) {
-	text, err := readKeyFile(path)
+	k, err := Read(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		k := &Keyring{path: path, keys: map[keyID]cipher.AEAD{}}
-		if err := k.Rotate(); err != nil {
-			return nil, err
-		}
-		return k, nil
+		k = &Keyring{path: path}
+		err = k.Rotate()
 	}
+	if err != nil {
+		return nil, err
+	}
+	return k, nil
+}
+
+// Read is Open for a key file that must exist: without it the error is fs.ErrNotExist.
+func Read(path string) (*Keyring, error) {
+	text, err := readKeyFile(path)
 	if err != nil {
 		return nil, err
 	}
 	return parse(path, text)
 }
 
-func readKeyFile(path string) ([]byte, error) {
-	info, err := os.Stat(path)
-	if err != nil {
-		return nil, fmt.Errorf("key file: %w", err)
+// Keys describes the keys, the oldest first.
+func (k *Keyring) Keys() []Key {
+	k.mu.RLock()
+	defer k.mu.RUnlock()
+	list := make([]Key, 0, len(k.keys))
+	for i := range k.keys {
+		each := &k.keys[i]
+		list = append(list, Key{ID: hex.EncodeToString(each.id[:]), CreatedAt: each.created, Current: i == len(k.keys)-1})
 	}
-	if !info.Mode().IsRegular() || info.Size() > maxKeyFile {
-		return nil, fmt.Errorf("key file %s: it is not a file of at most %d bytes", path, maxKeyFile)
-	}
-	if mode := info.Mode().Perm(); mode&^fileMode != 0 {
-		return nil, fmt.Errorf("key file %s has mode %04o: %w; run: chmod 600 %s", path, mode, ErrExposed, path)
-	}
-	text, err := os.ReadFile(path)
-	if err != nil {
-		return nil, fmt.Errorf("key file: %w", err)
-	}
-	return text, nil
-}
-
-// parse reads the lines "id key" of a key file, both base16 and base64.
-func parse(path string, text []byte) (*Keyring, error) {
-	k := &Keyring{path: path, keys: map[keyID]cipher.AEAD{}}
-	scanner := bufio.NewScanner(bytes.NewReader(text))
-	for number := 1; scanner.Scan(); number++ {
-		line := strings.TrimSpace(scanner.Text())
-		if line == "" || strings.HasPrefix(line, "#") {
-			continue
-		}
-		id, aead, err := parseLine(line)
-		if err != nil {
-			return nil, fmt.Errorf("key file %s, line %d: %w", path, number, err)
-		}
-		k.keys[id], k.current = aead, id
-		k.lines = append(k.lines, line)
-	}
-	if err := scanner.Err(); err != nil {
-		return nil, fmt.Errorf("key file %s: %w", path, err)
-	}
-	if len(k.keys) == 0 {
-		return nil, fmt.Errorf("key file %s holds no key; restore it from a backup", path)
-	}
-	return k, nil
-}
-
-func parseLine(line string) (keyID, cipher.AEAD, error) {
-	var id keyID
-	idText, keyText, ok := strings.Cut(line, " ")
-	if !ok || len(idText) != hex.EncodedLen(idSize) {
-		return id, nil, fmt.Errorf("a line is an id of %d hexadecimal digits, a space and a key", hex.EncodedLen(idSize))
-	}
-	if _, err := hex.Decode(id[:], []byte(idText)); err != nil {
-		return id, nil, fmt.Errorf("the id %q is not hexadecimal", idText)
-	}
-	key, err := base64.StdEncoding.DecodeString(strings.TrimSpace(keyText))
-	if err != nil || len(key) != chacha20poly1305.KeySize {
-		return id, nil, fmt.Errorf("the key is not %d bytes in base64", chacha20poly1305.KeySize)
-	}
-	aead, err := chacha20poly1305.NewX(key)
-	if err != nil {
-		return id, nil, fmt.Errorf("the key does not work: %w", err)
-	}
-	return id, aead, nil
+	return list
 }
 
 // Rotate adds a new key to the file and seals with it from now on. What was sealed
-// before stays readable with the older keys.
+// before stays readable with the older keys. Whoever rotates holds the lock on the data
+// folder: of two processes that write the file, one would lose its key.
 func (k *Keyring) Rotate() error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	id, key := newKeyID(k.keys), make([]byte, chacha20poly1305.KeySize)
-	fill(key)
-	aead, err := chacha20poly1305.NewX(key)
+	added, err := newKey(k.keys, time.Now())
 	if err != nil {
-		return fmt.Errorf("make a key: %w", err)
-	}
-	lines := append(append([]string(nil), k.lines...), hex.EncodeToString(id[:])+" "+base64.StdEncoding.EncodeToString(key))
-	if err := writeKeyFile(k.path, lines); err != nil {
 		return err
 	}
-	k.lines, k.keys[id], k.current = lines, aead, id
+	return k.replace(append(slices.Clone(k.keys), added))
+}
+
+// Retire removes all keys but the newest, which seals, from the file. What the others
+// sealed can never be read again: before, all of it has to be sealed anew, durably.
+// It also removes what a crash left of an unfinished key file.
+func (k *Keyring) Retire() error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if len(k.keys) > 1 {
+		if err := k.replace(k.keys[len(k.keys)-1:]); err != nil {
+			return err
+		}
+	}
+	return removeUnfinished(k.path)
+}
+
+// replace writes the file and then takes its keys. The caller holds the lock.
+func (k *Keyring) replace(keys []key) error {
+	if err := writeKeyFile(k.path, keys); err != nil {
+		return err
+	}
+	k.keys = keys
 	return nil
 }
 
-func newKeyID(taken map[keyID]cipher.AEAD) keyID {
-	for {
-		var id keyID
-		fill(id[:])
-		if _, exists := taken[id]; !exists {
-			return id
+// find returns the key with an id, nil when there is none.
+func (k *Keyring) find(id keyID) cipher.AEAD {
+	k.mu.RLock()
+	defer k.mu.RUnlock()
+	for i := range k.keys {
+		if k.keys[i].id == id {
+			return k.keys[i].aead
 		}
 	}
+	return nil
 }
 
-// fill reads random bytes; crypto/rand.Read never fails (Go 1.24 and later).
-func fill(b []byte) {
-	_, _ = rand.Read(b)
-}
-
-// writeKeyFile replaces the file as a whole, so that a crash leaves the old or the
-// new one, never half of it.
-func writeKeyFile(path string, lines []string) (err error) {
-	file, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".new-*") // CreateTemp makes it 0600.
-	if err != nil {
-		return fmt.Errorf("write the key file: %w", err)
-	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(fmt.Errorf("write the key file: %w", err), os.Remove(file.Name()))
-		}
-	}()
-	const head = "# The keys that seal malote's secrets, the newest last.\n# Back this file up apart from the database: without it the secrets are lost.\n"
-	if _, err = file.WriteString(head + strings.Join(lines, "\n") + "\n"); err != nil {
-		return errors.Join(err, file.Close())
-	}
-	if err = file.Sync(); err != nil {
-		return errors.Join(err, file.Close())
-	}
-	if err = file.Close(); err != nil {
-		return err
-	}
-	if err = os.Rename(file.Name(), path); err != nil {
-		return err
-	}
-	return syncDir(filepath.Dir(path))
-}
-
-// syncDir makes a rename in dir durable.
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
+// newest returns the key that seals.
+func (k *Keyring) newest() key {
+	k.mu.RLock()
+	defer k.mu.RUnlock()
+	return k.keys[len(k.keys)-1]
 }
 
 // Seal encrypts plain and binds it to context, which Unseal must be given again.
 func (k *Keyring) Seal(plain, context []byte) []byte {
-	k.mu.RLock()
-	id, aead := k.current, k.keys[k.current]
-	k.mu.RUnlock()
+	newest := k.newest()
 	sealed := make([]byte, headerSize, headerSize+len(plain)+chacha20poly1305.Overhead)
 	sealed[0] = formatByte
-	copy(sealed[1:], id[:])
+	copy(sealed[1:], newest.id[:])
 	nonce := sealed[1+idSize : headerSize]
 	fill(nonce)
-	return aead.Seal(sealed, nonce, plain, bound(sealed[:1+idSize], context))
+	return newest.aead.Seal(sealed, nonce, plain, bound(sealed[:1+idSize], context))
 }
 
 // Unseal returns what Seal was given. It fails with ErrUnknownKey or ErrForged.
@@ -233,9 +173,7 @@ func (k *Keyring) Unseal(sealed, context []byte) ([]byte, error) {
 		return nil, fmt.Errorf("%w: it is not in the sealed form", ErrForged)
 	}
 	id := keyID(sealed[1 : 1+idSize])
-	k.mu.RLock()
-	aead := k.keys[id]
-	k.mu.RUnlock()
+	aead := k.find(id)
 	if aead == nil {
 		return nil, fmt.Errorf("%w: key %x, file %s", ErrUnknownKey, id, k.path)
 	}
@@ -244,6 +182,13 @@ func (k *Keyring) Unseal(sealed, context []byte) ([]byte, error) {
 		return nil, ErrForged
 	}
 	return plain, nil
+}
+
+// Current reports whether the newest key sealed this, going by the id that it names:
+// Retire would leave it readable.
+func (k *Keyring) Current(sealed []byte) bool {
+	newest := k.newest()
+	return len(sealed) > idSize && sealed[0] == formatByte && keyID(sealed[1:1+idSize]) == newest.id
 }
 
 // bound is the additional data: the format and key id, so that they cannot be

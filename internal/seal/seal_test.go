@@ -3,11 +3,13 @@ package seal_test
 import (
 	"bytes"
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
 	"malote.dev/malote/internal/seal"
@@ -113,6 +115,9 @@ func TestBadKeyFilesAreRefused(t *testing.T) {
 		"short id":      {"0011 AAAA", "line 1"},
 		"bad id":        {"zzzzzzzz AAAA", "not hexadecimal"},
 		"short key":     {good + "\n00112234 AAAA", "line 2"},
+		"no time":       {good + " yesterday", "not a time"},
+		"four fields":   {good + " 2026-11-23T16:21:10Z more", "line 1"},
+		"an id twice":   {good + "\n" + good, "twice"},
 		"endless line":  {strings.Repeat("a", 70<<10), "at most"},
 	} {
 		path := filepath.Join(t.TempDir(), seal.FileName)
@@ -140,4 +145,92 @@ func FuzzUnseal(f *testing.F) {
 			t.Errorf("forged text %x opened as %x", text, plain)
 		}
 	})
+}
+
+func TestRetireKeepsTheNewestKeyAlone(t *testing.T) {
+	path := filepath.Join(t.TempDir(), seal.FileName)
+	k := open(t, path)
+	old := k.Seal([]byte("old"), nil)
+	if !k.Current(old) {
+		t.Error("what the only key sealed counts as sealed with an older one")
+	}
+	if err := k.Rotate(); err != nil {
+		t.Fatal(err)
+	}
+	sealed := k.Seal([]byte("new"), nil)
+	if k.Current(old) || !k.Current(sealed) || k.Current(nil) || k.Current(sealed[:4]) {
+		t.Error("Current does not go by the newest key")
+	}
+	keys := k.Keys()
+	if len(keys) != 2 || keys[0].Current || !keys[1].Current || keys[0].CreatedAt.IsZero() || keys[1].CreatedAt.Before(keys[0].CreatedAt) {
+		t.Errorf("keys %+v", keys)
+	}
+	// A crash while the file was written left this, with the keys in it.
+	left := path + ".new-1234"
+	if err := os.WriteFile(left, []byte("keys"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // The second time there is nothing to do.
+		if err := k.Retire(); err != nil {
+			t.Fatal(err)
+		}
+		for what, ring := range map[string]*seal.Keyring{"the same keyring": k, "the file": open(t, path)} {
+			if _, err := ring.Unseal(old, nil); !errors.Is(err, seal.ErrUnknownKey) {
+				t.Errorf("%s: what a retired key sealed: %v, want ErrUnknownKey", what, err)
+			}
+			if got, err := ring.Unseal(sealed, nil); err != nil || string(got) != "new" {
+				t.Errorf("%s: Unseal = %q, %v", what, got, err)
+			}
+			if diff := cmp.Diff(keys[1:], ring.Keys()); diff != "" {
+				t.Errorf("%s: %s", what, diff)
+			}
+		}
+		if _, err := os.Stat(left); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("the unfinished file is still there: %v", err)
+		}
+	}
+}
+
+func TestAKeyFileThatCannotBeWrittenChangesNothing(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	k := open(t, filepath.Join(dir, seal.FileName))
+	if err := k.Rotate(); err != nil {
+		t.Fatal(err)
+	}
+	before := k.Keys()
+	if err := os.Rename(dir, dir+".gone"); err != nil {
+		t.Fatal(err)
+	}
+	for what, change := range map[string]func() error{"Rotate": k.Rotate, "Retire": k.Retire} {
+		if err := change(); err == nil {
+			t.Errorf("%s worked in a folder that is not there", what)
+		}
+		if diff := cmp.Diff(before, k.Keys()); diff != "" {
+			t.Errorf("%s: %s", what, diff)
+		}
+	}
+}
+
+func TestReadCreatesNothing(t *testing.T) {
+	path := filepath.Join(t.TempDir(), seal.FileName)
+	if _, err := seal.Read(path); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("error %v, want fs.ErrNotExist", err)
+	}
+	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("Read made a file: %v", err)
+	}
+	// A file whose keys say nothing of when they were made.
+	if err := os.WriteFile(path, []byte("# old\n00112233 AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	k, err := seal.Read(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]seal.Key{{ID: "00112233", Current: true}}, k.Keys()); diff != "" {
+		t.Error(diff)
+	}
 }

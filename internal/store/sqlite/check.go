@@ -282,22 +282,27 @@ func (r *Report) checkMark(ctx context.Context, tx *sql.Tx) error {
 // checkSeal looks whether the key file opens what the database holds sealed.
 func (r *Report) checkSeal(ctx context.Context, tx *sql.Tx, dir string) error {
 	path := filepath.Join(dir, seal.FileName)
-	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
-		r.add(Problem, "restore "+path+" from the backup of this folder", "the key file %s is missing: the secrets in the database cannot be read", seal.FileName)
+	restore := "restore " + path + " from the backup of this folder"
+	keyring, err := seal.Read(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		r.add(Problem, restore, "the key file %s is missing: the secrets in the database cannot be read", seal.FileName)
+		return nil
+	case errors.Is(err, seal.ErrExposed):
+		return nil // It is reported with the modes.
+	case err != nil:
+		r.add(Problem, restore, "the key file cannot be used: %v", err)
 		return nil
 	}
-	keyring, err := seal.Open(path)
-	if err != nil {
-		if !errors.Is(err, seal.ErrExposed) { // That one is reported with the modes.
-			r.add(Problem, "restore "+path+" from the backup of this folder", "the key file cannot be used: %v", err)
-		}
-		return nil
-	}
-	_, err = sqlstore.NewCatalogue(keyring, hook.NewIDs(0)).Everything(ctx, tx)
+	catalogue := sqlstore.NewCatalogue(keyring, hook.NewIDs(0))
+	_, err = catalogue.Everything(ctx, tx)
 	if errors.Is(err, seal.ErrUnknownKey) || errors.Is(err, seal.ErrForged) {
-		r.addEach("restore "+path+" from the backup of this folder", "the key file does not belong to this database",
-			strings.Split(err.Error(), "\n")) // a line for each noun
+		r.addEach(restore, "the key file does not belong to this database", strings.Split(err.Error(), "\n")) // a line for each noun
 		return nil
 	}
-	return err
+	stale, staleErr := catalogue.Stale(ctx, tx)
+	if old := len(keyring.Keys()) - 1; old > 0 {
+		r.add(Warning, "stop malote and run: malote key rotate", "a rotation of the key did not end: old keys %d, texts sealed with them %d", old, stale)
+	}
+	return errors.Join(err, staleErr)
 }

@@ -2,7 +2,6 @@ package sqlite
 
 import (
 	"context"
-	"database/sql"
 	"embed"
 	"errors"
 	"fmt"
@@ -147,32 +146,13 @@ func (s *Store) prepare(ctx context.Context, options *Options) error {
 	if s.writer, err = newWriter(ctx, s, options); err != nil {
 		return err
 	}
-	if err := s.checkKey(ctx, options.Keyring); err != nil {
+	if err := s.catalogue.CheckKey(ctx, s.conn); err != nil {
 		return err
 	}
 	if err := s.endLeases(ctx); err != nil {
 		return err
 	}
 	return s.ensureProject(ctx)
-}
-
-// checkKey makes sure that the keyring is the one that the database was sealed with,
-// before anything new is sealed with another.
-func (s *Store) checkKey(ctx context.Context, keyring *seal.Keyring) error {
-	const canary = "malote"
-	var sealed []byte
-	err := s.conn.QueryRowContext(ctx, "SELECT value FROM meta WHERE key = 'canary'").Scan(&sealed)
-	if errors.Is(err, sql.ErrNoRows) {
-		_, err = s.conn.ExecContext(ctx, "INSERT INTO meta (key, value) VALUES ('canary', ?)", keyring.Seal([]byte(canary), sqlstore.IDKey("meta", 0)))
-		return err
-	}
-	if err != nil {
-		return fmt.Errorf("check the key file: %w", err)
-	}
-	if _, err := keyring.Unseal(sealed, sqlstore.IDKey("meta", 0)); err != nil {
-		return hook.Errorf(hook.KindInvalid, "the key file does not belong to this database: restore %s from the backup of that database: %w", seal.FileName, err)
-	}
-	return nil
 }
 
 // endLeases ends what was leased when the folder was last in use: the process that

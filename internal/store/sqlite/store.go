@@ -11,6 +11,7 @@ import (
 
 	"malote.dev/malote/internal/hook"
 	"malote.dev/malote/internal/page"
+	"malote.dev/malote/internal/seal"
 	"malote.dev/malote/internal/store"
 	"malote.dev/malote/internal/store/sqlite/database"
 	"malote.dev/malote/internal/store/sqlstore"
@@ -108,6 +109,19 @@ func (s *Store) changeCatalogue(ctx context.Context, do func(ctx context.Context
 	return s.writer.Do(ctx, &operation{Task: func(ctx context.Context, conn *sql.Conn) error {
 		return s.change(ctx, conn, func(q sqlstore.Queryer) error { return do(ctx, q) })
 	}})
+}
+
+// Keyring returns what the catalogue is sealed with.
+func (s *Store) Keyring() *seal.Keyring { return s.catalogue.Keyring() }
+
+// Reseal seals with the newest key what older ones sealed, all of it or, on an error,
+// nothing. It returns how many specs that were.
+func (s *Store) Reseal(ctx context.Context) (n int, err error) {
+	err = s.changeCatalogue(ctx, func(ctx context.Context, q sqlstore.Queryer) error {
+		n, err = s.catalogue.Reseal(ctx, q)
+		return err
+	})
+	return n, err
 }
 
 // table implements store.Table for one kind of noun.

@@ -29,6 +29,7 @@ type Catalogue struct {
 	Destinations *Nouns[hook.Destination]
 	Connections  *Nouns[hook.Connection]
 	ids          *hook.IDs
+	keyring      *seal.Keyring
 }
 
 // NewCatalogue returns the catalogue whose specs keyring seals and whose new nouns
@@ -36,6 +37,7 @@ type Catalogue struct {
 func NewCatalogue(keyring *seal.Keyring, ids *hook.IDs) *Catalogue {
 	return &Catalogue{
 		ids:          ids,
+		keyring:      keyring,
 		Projects:     &Nouns[hook.Project]{kind: projectKind(), keyring: keyring, guard: projectIsEmpty},
 		Sources:      &Nouns[hook.Source]{kind: sourceKind(), keyring: keyring, check: projectExists, guard: unused("source")},
 		Destinations: &Nouns[hook.Destination]{kind: destinationKind(), keyring: keyring, check: projectExists, guard: unused("destination")},
