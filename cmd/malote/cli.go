@@ -29,6 +29,7 @@ type cli struct {
 	in        io.Reader
 	out, err  io.Writer
 	lookupEnv func(name string) (string, bool)
+	environ   func() []string // all of it, as os.Environ returns it
 	readFile  func(name string) ([]byte, error)
 	now       func() time.Time
 	zone      *time.Location // of the person, for times in tables and flags

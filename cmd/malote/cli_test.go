@@ -63,6 +63,13 @@ func runWith(ctx context.Context, x *terminal, args ...string) result {
 			value, ok := x.env[name]
 			return value, ok
 		},
+		environ: func() []string {
+			var all []string
+			for name, value := range x.env {
+				all = append(all, name+"="+value)
+			}
+			return all
+		},
 		readFile: func(name string) ([]byte, error) {
 			value, ok := x.files[name]
 			if !ok {

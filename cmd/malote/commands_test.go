@@ -226,6 +226,8 @@ func TestSendPublishes(t *testing.T) {
 	for _, test := range []struct{ args, want string }{
 		{"--type t --key k --id i", `{"source":"shop","type":"t","key":"k","id":"i","payload":{}}`},
 		{"--data @order.json --header X-A:b", `{"source":"shop","headers":{"X-A":"b"},"payload":{"id":1}}`},
+		{"--payload @order.json", `{"source":"shop","payload":{"id":1}}`},
+		{"-d -", `{"source":"shop","text":"from \u003cstdin\u003e"}`},
 		{"--data -", `{"source":"shop","text":"from \u003cstdin\u003e"}`},
 	} {
 		got := x.run(append([]string{"send", "shop"}, strings.Fields(test.args)...)...)
@@ -235,6 +237,9 @@ func TestSendPublishes(t *testing.T) {
 	}
 	s.answers["POST /api/v1/event"] = api.ReceiptOut{ID: 7, Duplicate: true}
 	if got := x.run("send", "shop"); got.out != "evt_0000000000007 (a duplicate: it was accepted before)\n" {
+		t.Errorf("got %+v", got)
+	}
+	if got := x.run("send", "shop", "--data", "1", "--payload", "2"); got.code != exitUsage || !strings.Contains(got.err, "two names of the same") {
 		t.Errorf("got %+v", got)
 	}
 	if got := x.run("send", "shop", "--data", "@nowhere"); got.code != exitFailed || got.err != "malote: the payload cannot be read: open nowhere: file does not exist\n" {

@@ -31,21 +31,28 @@ func (c *cli) sendCommand() *cobra.Command {
 		Use:   "send SOURCE",
 		Short: "Send an event to a source",
 		Long: `Publish an event to a source through the API. With --sign, post it to /in/SOURCE instead,
-signed as a sender would, to try out the source's verification.`,
+signed as a sender would, to try out the source's verification.
+
+--data is the payload here. The data folder, where the admin token is read when none is
+given, is named by MALOTE_DATA or by the configuration file.`,
 		Args: one("the name or id of a source"),
-		Example: `  malote send shop --type orders/create --data '{"id": 1}'
-  malote send shop --data @order.json --sign shopify --secret "$SHOP_SECRET" --header 'X-Shopify-Topic: orders/create'
-  generate-orders | malote send shop --data -`,
+		Example: `  malote send shop --type orders/create --payload '{"id": 1}'
+  malote send shop --payload @order.json --sign shopify --secret "$SHOP_SECRET" --header 'X-Shopify-Topic: orders/create'
+  generate-orders | malote send shop --payload -`,
 	}
 	flags := command.Flags()
 	flags.StringVar(&s.eventType, "type", "", "event `TYPE`; without it, it is read where the source says")
 	flags.StringVar(&s.key, "key", "", "business `KEY`, such as an order number")
 	flags.StringVar(&s.id, "id", "", "your own `ID` of the event: a second one with the same id is a duplicate")
-	flags.StringVar(&s.data, "data", "{}", "payload: a `TEXT`, @FILE, or - for the standard input")
+	flags.StringVarP(&s.data, "payload", "d", "{}", "payload: a `TEXT`, @FILE, or - for the standard input")
+	flags.StringVar(&s.data, "data", "{}", "another name of --payload, as a `TEXT`, @FILE, or -")
 	flags.StringArrayVar(&s.headers, "header", nil, "`HEADER` as 'Name: value' (repeatable)")
 	flags.StringVar(&s.sign, "sign", "", "post to /in/SOURCE, signed by this `SCHEME`: "+strings.Join(signature.SignSchemes(), ", ")+", or none")
 	flags.StringVar(&s.secret, "secret", "", "`SECRET` for --sign")
 	return c.withJSON(c.withServer(command, func(command *cobra.Command, server *client.Client, args []string) error {
+		if command.Flags().Changed("payload") && command.Flags().Changed("data") {
+			return wrongUsage(command, "--payload and --data are two names of the same: give one of them")
+		}
 		payload, err := s.payload(c)
 		if err != nil {
 			return err

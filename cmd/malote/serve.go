@@ -36,7 +36,7 @@ func (c *cli) runner(command *cobra.Command, demo bool) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return c.serve(command.Context(), settings, app.Options{Out: c.out, Log: c.err, Version: c.version, Demo: demo})
+		return c.serve(command.Context(), settings, app.Options{Out: c.out, Log: c.err, Version: c.version, Environ: c.environ(), Demo: demo})
 	}
 	return command
 }

@@ -79,7 +79,7 @@ func (c *cli) token(settings *config.Settings) (token hook.Secret, hint string, 
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return "", "the server's first start writes one to the file " + app.AdminTokenFile + " of its data folder (there is none in " +
-			settings.Data + ": name the folder with --data)", nil
+			settings.Data + ": name the folder by MALOTE_DATA)", nil
 	case errors.Is(err, fs.ErrPermission):
 		return "", "the file " + name + " has one, but only its owner may read it", nil
 	case err != nil:

@@ -38,7 +38,8 @@ type Options struct {
 	Out     io.Writer // for what the person at the terminal must see; logs go to Log
 	Log     io.Writer
 	Version string
-	Demo    bool // play the demo's shop and ERP around the server
+	Environ []string // as os.Environ returns it; variables that may be misspelt settings are told
+	Demo    bool     // play the demo's shop and ERP around the server
 }
 
 // AdminTokenFile is the file in the data folder with the admin token of the first start.
@@ -100,6 +101,9 @@ func (s *server) buildTools(ctx context.Context) (err error) {
 	s.logger, err = telemetry.NewLogger(s.options.Log, telemetry.LogFormat(s.settings.LogFormat), s.settings.LogLevel)
 	if err != nil {
 		return err
+	}
+	for _, unknown := range config.UnknownVariables(s.options.Environ) {
+		s.logger.WarnContext(ctx, "a variable of the environment is no setting", "variable", unknown.Name, "nearest", unknown.Nearest)
 	}
 	s.registry = telemetry.NewRegistry(telemetry.ReadBuild(s.options.Version))
 	allow := s.settings.AllowPrivate

@@ -220,7 +220,7 @@ func TestAStartNamesTheDestinationsThatItCloses(t *testing.T) {
 			stop()
 			_, _ = io.Copy(io.Discard, reader)
 		}()
-		err := app.Run(ctx, settings, app.Options{Out: writer, Log: &log})
+		err := app.Run(ctx, settings, app.Options{Out: writer, Log: &log, Environ: []string{"MALOTE_ALOW_PRIVATE=127.0.0.0/8"}})
 		_ = writer.Close()
 		if err != nil {
 			t.Fatal(err)
@@ -232,7 +232,7 @@ func TestAStartNamesTheDestinationsThatItCloses(t *testing.T) {
 		t.Errorf("with an open range:\n%s", log)
 	}
 	settings.AllowPrivate, settings.Flows = nil, ""
-	if log := run(); !strings.Contains(log, "name=erp") || !strings.Contains(log, "--allow-private 127.0.0.1/32:9") {
+	if log := run(); !strings.Contains(log, "variable=MALOTE_ALOW_PRIVATE nearest=MALOTE_ALLOW_PRIVATE") || !strings.Contains(log, "name=erp") || !strings.Contains(log, "--allow-private 127.0.0.1/32:9") {
 		t.Errorf("with a closed range:\n%s", log)
 	}
 }

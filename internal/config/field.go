@@ -34,7 +34,7 @@ func Fields() []Field {
 		key := f.Tag.Get("key")
 		fields = append(fields, Field{
 			Key:     key,
-			Env:     "MALOTE_" + strings.ToUpper(strings.ReplaceAll(key, "-", "_")),
+			Env:     envPrefix + strings.ToUpper(strings.ReplaceAll(key, "-", "_")),
 			Metavar: f.Tag.Get("metavar"),
 			Default: f.Tag.Get("default"),
 			Group:   f.Tag.Get("group"),

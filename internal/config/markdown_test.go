@@ -38,6 +38,17 @@ Sizes are written ` + "`512KiB`, `10MiB`" + `; durations ` + "`30s`, `5m`, `2h`,
 			}
 		}
 	}
+	b.WriteString(`
+A variable that begins with ` + "`MALOTE_`" + ` and is not in these tables is told in the log at
+the start, with the nearest one that is.
+
+## Memory
+
+Two variables of the Go runtime decide how memory is used. ` + "`GOMEMLIMIT`" + ` is what the
+program tries to stay below, ` + "`256MiB`" + ` unless it is set: a burst of great bodies may go
+beyond for a moment, and nothing is refused because of it. ` + "`GOGC`" + ` is how far the memory in
+use may grow between two collections, ` + "`200`" + ` percent unless it is set.
+`)
 	return b.String()
 }
 
