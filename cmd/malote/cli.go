@@ -136,7 +136,8 @@ Begin with "malote demo", or with "malote serve" and the dashboard whose address
 		}
 	}
 	add(groupRun, c.serveCommand(), c.demoCommand(), c.doctorCommand())
-	add(groupCatalog, c.planCommand(), c.applyCommand(), c.exportCommand(), c.schemaCommand(), c.tokenCommand(), c.providersCommand(), c.secretCommand())
+	add(groupCatalog, c.planCommand(), c.applyCommand(), c.exportCommand(), c.schemaCommand(),
+		c.tokenCommand(), c.providersCommand(), c.secretCommand(), c.keyCommand())
 	add(groupLog, c.sendCommand(), c.eventsCommand(), c.deliveriesCommand(), c.attemptsCommand(), c.refusedCommand())
 	add(groupOther, c.configCommand(), c.versionCommand())
 	root.InitDefaultHelpCmd()

@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"net/http"
 	"os"
-	"path/filepath"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -25,7 +24,6 @@ import (
 	"malote.dev/malote/internal/ingest"
 	"malote.dev/malote/internal/route"
 	"malote.dev/malote/internal/run"
-	"malote.dev/malote/internal/seal"
 	"malote.dev/malote/internal/signature"
 	"malote.dev/malote/internal/store"
 	"malote.dev/malote/internal/store/sqlite"
@@ -125,17 +123,11 @@ func (s *server) buildTools(ctx context.Context) (err error) {
 	return err
 }
 
-// openStore opens the data folder, which nobody else may be using.
-func (s *server) openStore(ctx context.Context) error {
-	if err := os.MkdirAll(s.settings.Data, 0o700); err != nil {
-		return fmt.Errorf("make the data folder: %w", err)
-	}
-	keyring, err := seal.Open(filepath.Join(s.settings.Data, seal.FileName))
-	if err != nil {
-		return err
-	}
+// openStore opens the data folder, which nobody else may be using. The key file is left
+// to the store, which reads it under its lock: before, it may be about to be replaced.
+func (s *server) openStore(ctx context.Context) (err error) {
 	s.ids = hook.NewIDs(0)
-	s.store, err = sqlite.Open(ctx, sqlite.Options{Dir: s.settings.Data, Keyring: keyring, IDs: s.ids, Logger: s.logger})
+	s.store, err = sqlite.Open(ctx, sqlite.Options{Dir: s.settings.Data, IDs: s.ids, Logger: s.logger})
 	if err != nil {
 		return err
 	}
