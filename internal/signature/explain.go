@@ -25,12 +25,28 @@ func (v *Verifier) Explain(ctx context.Context, req *Request, refusal error) []s
 		return nil
 	}
 	e := &explainer{Verifier: v, ctx: ctx, req: req}
-	switch why.Reason {
+	e.reason(why.Reason)
+	e.alternatives()
+	return e.sentences
+}
+
+// explainer collects what is found out about one refused request.
+type explainer struct {
+	*Verifier
+
+	ctx       context.Context //nolint:containedctx // lives as long as one call of Explain
+	req       *Request
+	sentences []string
+}
+
+// reason explains a reason for a refusal.
+func (e *explainer) reason(reason string) {
+	switch reason {
 	case rule.MissingSignature, rule.MissingToken, rule.MissingCredential:
 		e.absent()
 	case rule.MalformedSig:
 		e.shape()
-		_ = len(req.Body) > maxExplainedBody || e.try(e.ruleVariants()) || e.try(e.spellings())
+		_ = len(e.req.Body) > maxExplainedBody || e.try(e.ruleVariants()) || e.try(e.spellings())
 	case rule.BadSignature, rule.BadToken, rule.BadCredential:
 		e.search()
 	case rule.OutOfTolerance, rule.MalformedTime:
@@ -46,16 +62,6 @@ func (v *Verifier) Explain(ctx context.Context, req *Request, refusal error) []s
 	case rule.NotAllowedAddress:
 		e.say("If the request came through a proxy, let the server know the proxy, so that it sees the sender's own address.")
 	}
-	return e.sentences
-}
-
-// explainer collects what is found out about one refused request.
-type explainer struct {
-	*Verifier
-
-	ctx       context.Context //nolint:containedctx // lives as long as one call of Explain
-	req       *Request
-	sentences []string
 }
 
 func (e *explainer) say(format string, args ...any) {
@@ -116,6 +122,9 @@ func (e *explainer) search() {
 		e.say("The body is too long for closer examination.")
 		return
 	}
+	if e.algorithm() || e.otherUser() {
+		return
+	}
 	if usesKeys(&e.verify) {
 		e.claims()
 		e.say("The signature is made with a key of the sender's: if the provider is the right one, the body was changed on the way, or somebody else sent it.")
@@ -131,10 +140,10 @@ func (e *explainer) search() {
 	e.foreign()
 	switch {
 	case !e.rule.CoversBody():
-		e.say("Neither a different spelling of the secret nor another encoding fits: the secret is most likely another one than the sender's.")
+		e.say("Neither a different spelling of the %[1]s nor another encoding fits: the %[1]s is most likely another one than the sender's.", e.secretName())
 	default:
-		e.say("No usual variation of body, secret or encoding fits: either the secret is another one than the sender's, " +
-			"or the body was changed on the way in a way that cannot be guessed.")
+		e.say("No usual variation of body, %[1]s or encoding fits: either the %[1]s is another one than the sender's, "+
+			"or the body was changed on the way in a way that cannot be guessed.", e.secretName())
 	}
 }
 

@@ -1,7 +1,6 @@
 package signature
 
 import (
-	"cmp"
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
@@ -174,11 +173,7 @@ func (e *explainer) claims() {
 		if v.JWT == nil {
 			return false
 		}
-		text := e.req.Headers.Get(cmp.Or(v.JWT.Header, "Authorization"))
-		if v.JWT.Query != "" {
-			text = e.req.QueryValue(v.JWT.Query)
-		}
-		parts := strings.Split(text, ".")
+		parts := strings.Split(e.token(v.JWT), ".")
 		if len(parts) != 3 {
 			e.say("The token has not the three parts of a JSON Web Token.")
 			return false

@@ -1,6 +1,7 @@
 package signature_test
 
 import (
+	"crypto/ed25519"
 	"crypto/sha1"
 	"crypto/sha256"
 	"encoding/base64"
@@ -210,4 +211,76 @@ func TestExplanationsKeepSecrets(t *testing.T) {
 			}
 		}
 	})
+}
+
+func TestExplainTellsTheUserFromThePassword(t *testing.T) {
+	v := compile(t, hook.Verify{Basic: &hook.BasicRule{Username: "ana"}})
+	credentials := func(text string) *signature.Request {
+		return request("", "Authorization", "Basic "+encodeBase64([]byte(text)))
+	}
+	for text, want := range map[string][2]string{
+		"bob:" + testSecret: {"user is wrong.", "The password fits and the user does not"},
+		"ana:nope":          {"password is not one of", "most likely another one"},
+		"bob:nope":          {"user and password are wrong", "most likely another one"},
+	} {
+		req := credentials(text)
+		got := explain(t, v, req)
+		if message := refusal(t, v, req).Message; !strings.Contains(message, want[0]) || !strings.Contains(got, want[1]) {
+			t.Errorf("%s: %s\n%s", text, message, got)
+		}
+		if want[1][0] == 'T' && strings.Contains(got, "secret") {
+			t.Errorf("%s: the secret is blamed: %s", text, got)
+		}
+	}
+}
+
+func TestExplainTellsWhatATokenIsSignedWith(t *testing.T) {
+	token := func(header string) *signature.Request {
+		encode := base64.RawURLEncoding.EncodeToString
+		return request("", "Authorization", "Bearer "+encode([]byte(header))+"."+encode([]byte(`{"sub":"x"}`))+"."+encode([]byte("sum")))
+	}
+	shared := compile(t, hook.Verify{JWT: &hook.JWTRule{}})
+	issued := compile(t, hook.Verify{JWT: &hook.JWTRule{JWKS: "https://issuer.example/keys", Audience: "us"}})
+	for _, test := range []struct {
+		v            *signature.Verifier
+		header, want string
+	}{
+		{shared, `{"alg":"none"}`, "alg none"},
+		{issued, `{"alg":"None"}`, "alg none"},
+		{shared, `{"alg":"RS256"}`, "set jwks"},
+		{issued, `{"alg":"HS256"}`, "public keys"},
+	} {
+		if got := explain(t, test.v, token(test.header)); !strings.Contains(got, test.want) || strings.Contains(got, "most likely") {
+			t.Errorf("%s: %s", test.header, got)
+		}
+	}
+	if got := explain(t, shared, token(`{"alg":"HS256"}`)); !strings.Contains(got, "the secret is most likely another one") {
+		t.Error(got)
+	}
+}
+
+func TestExplainTellsOfEveryAlternative(t *testing.T) {
+	v := compile(t, hook.Verify{AnyOf: []hook.Verify{
+		hmacRule(nil), {Basic: &hook.BasicRule{Username: "ana"}}, {Token: &hook.TokenRule{Query: "token"}},
+	}})
+	got := explain(t, v, request("{}", "X-Sig", hexMAC("other")))
+	for _, want := range []string{"Way 1 of 3 to pass: The signature", "Way 2 of 3 to pass: There are no HTTP Basic", "Way 3 of 3 to pass: There is no token"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("%q is not in:\n%s", want, got)
+		}
+	}
+}
+
+func TestExplainCallsAPublicKeySo(t *testing.T) {
+	public, _, err := ed25519.GenerateKey(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := compile(t, hook.Verify{Public: &hook.PublicRule{
+		SignatureRule: hook.SignatureRule{Header: "X-Sig"}, Algorithm: "ed25519", PublicKey: hex.EncodeToString(public),
+	}})
+	got := explain(t, v, request("{}", "X-Sig", strings.Repeat("ab", ed25519.SignatureSize)))
+	if !strings.Contains(got, "the public key is another one") || strings.Contains(got, "secret") {
+		t.Error(got)
+	}
 }

@@ -182,7 +182,7 @@ func (e *explainer) secretVariants() []hypothesis {
 			secrets = append(secrets, rule.Secret{Value: hook.Secret(text), Path: secret.Path})
 		}
 		if changed {
-			out = append(out, hypothesis{meaning: "The signature fits the secret " + one.fits + ".", secrets: secrets})
+			out = append(out, hypothesis{meaning: "The signature fits the " + e.secretName() + " " + one.fits + ".", secrets: secrets})
 		}
 	}
 	return out

@@ -122,12 +122,15 @@ func (b *basicCheck) verify(_ context.Context, req *message.Request) (hook.Verdi
 	if err != nil || !ok {
 		return hook.Verdict{}, refusef(BadCredential, "The HTTP Basic credentials cannot be read.")
 	}
-	fit, ok := match(b.passwords, password)
-	if b.username != "" && subtle.ConstantTimeCompare([]byte(b.username), []byte(username)) != 1 {
-		ok = false
-	}
-	if !ok {
-		return hook.Verdict{}, refusef(BadCredential, "The HTTP Basic user or password is wrong.")
+	fit, known := match(b.passwords, password)
+	named := b.username == "" || subtle.ConstantTimeCompare([]byte(b.username), []byte(username)) == 1
+	switch {
+	case !named && !known:
+		return hook.Verdict{}, refusef(BadCredential, "The HTTP Basic user and password are wrong.")
+	case !named:
+		return hook.Verdict{}, refusef(BadCredential, "The HTTP Basic user is wrong.")
+	case !known:
+		return hook.Verdict{}, refusef(BadCredential, "The HTTP Basic password is not one of the source's secrets.")
 	}
 	return hook.Verdict{Scheme: "basic", Verified: true, Secret: fit.secret}, nil
 }
