@@ -23,12 +23,10 @@ func (c *Catalogue) CheckKey(ctx context.Context, q Queryer) error {
 	err := q.QueryRowContext(ctx, "SELECT value FROM meta WHERE key = 'canary'").Scan(&sealed)
 	if errors.Is(err, sql.ErrNoRows) {
 		_, err = q.ExecContext(ctx, "INSERT INTO meta (key, value) VALUES ('canary', $1)", c.keyring.Seal([]byte(canary), IDKey("meta", 0)))
+		return err
 	}
 	if err != nil {
 		return fmt.Errorf("check the key file: %w", err)
-	}
-	if sealed == nil {
-		return nil
 	}
 	if _, err := c.keyring.Unseal(sealed, IDKey("meta", 0)); err != nil {
 		return hook.Errorf(hook.KindInvalid, "the key file does not belong to this database: restore %s from the backup of that database: %w", seal.FileName, err)
