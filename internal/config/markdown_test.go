@@ -47,7 +47,7 @@ the start, with the nearest one that is.
 Two variables of the Go runtime decide how memory is used. ` + "`GOMEMLIMIT`" + ` is what the
 program tries to stay below, ` + "`256MiB`" + ` unless it is set: a burst of great bodies may go
 beyond for a moment, and nothing is refused because of it. ` + "`GOGC`" + ` is how far the memory in
-use may grow between two collections, ` + "`200`" + ` percent unless it is set.
+use may grow between two collections, ` + "`300`" + ` percent unless it is set.
 `)
 	return b.String()
 }

@@ -180,6 +180,7 @@ func (w *Writer[B]) run(ctx context.Context) {
 	defer timer.Stop()
 	var ops []*Operation[B]
 	for {
+		w.line.gather()
 		ops = w.line.take(append(ops[:0], w.retry...))
 		w.retry = nil
 		worked := len(ops) > 0
