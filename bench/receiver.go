@@ -49,6 +49,9 @@ func newReceiver(ctx context.Context) (*receiver, error) {
 		return nil, fmt.Errorf("starting the receiver: %w", err)
 	}
 	r := &receiver{url: "http://" + listener.Addr().String() + "/"}
+	// Ids of events must differ from those of earlier benchmarks on a kept store. A run
+	// takes longer than a second, so that counting on from the clock does not repeat them.
+	r.runs.Store(time.Now().Unix())
 	r.bodies.New = func() any {
 		buffer := make([]byte, 2*bodySize)
 		return &buffer

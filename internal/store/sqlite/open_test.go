@@ -5,6 +5,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -17,9 +18,11 @@ import (
 	"go.uber.org/goleak"
 
 	"malote.dev/malote/internal/hook"
+	"malote.dev/malote/internal/page"
 	"malote.dev/malote/internal/seal"
 	"malote.dev/malote/internal/store"
 	"malote.dev/malote/internal/store/sqlite"
+	"malote.dev/malote/internal/store/sqlite/database"
 	"malote.dev/malote/internal/store/sqlite/sqlitetest"
 )
 
@@ -47,6 +50,41 @@ func execute(t *testing.T, dir, statement string) {
 	}
 }
 
+func version(t *testing.T, dir string) int {
+	t.Helper()
+	db := raw(t, dir)
+	number, err := database.Version(t.Context(), db)
+	if err := errors.Join(err, db.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return number
+}
+
+// TestADatabaseOfTheFirstVersionIsUpgraded opens one that was made with the schema of
+// the first version and has rows of it.
+func TestADatabaseOfTheFirstVersionIsUpgraded(t *testing.T) {
+	dir := t.TempDir()
+	first, err := os.ReadFile("schema/0001_first.sql")
+	if err != nil {
+		t.Fatal(err)
+	}
+	execute(t, dir, string(first))
+	execute(t, dir, "PRAGMA user_version = 1")
+	s := sqlitetest.OpenWith(t, sqlite.Options{Dir: dir})
+	projects, err := s.Projects().List(t.Context(), 0, page.Request{})
+	if err != nil || len(projects.Items) != 1 {
+		t.Fatalf("projects %v, error %v; want the default one", projects.Items, err)
+	}
+	event := hook.Event{Project: projects.Items[0].ID, Source: 1, Type: "order.paid", Key: "7", Payload: []byte("{}")}
+	if _, err := s.Accept(t.Context(), &hook.Acceptance{Event: event}); err != nil {
+		t.Fatal(err)
+	}
+	found, err := s.Events(t.Context(), store.EventQuery{Project: event.Project, Type: "order.*", Key: "7"})
+	if err != nil || len(found.Items) != 1 {
+		t.Errorf("found %v, error %v; want the event", found.Items, err)
+	}
+}
+
 func TestASecondProcessIsRefused(t *testing.T) {
 	s, dir, _ := filled(t)
 	_, err := sqlite.Open(t.Context(), sqlite.Options{Dir: dir})
@@ -64,13 +102,14 @@ func TestANewerDatabaseIsRefused(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
+	known := version(t, dir)
 	execute(t, dir, "PRAGMA user_version = 99")
 	_, err := sqlite.Open(t.Context(), sqlite.Options{Dir: dir})
 	var e *hook.Error
 	if !errors.Is(err, store.ErrNewer) || !errors.As(err, &e) || !strings.Contains(e.Message, "99") {
 		t.Errorf("error %v, want ErrNewer with the version", err)
 	}
-	execute(t, dir, "PRAGMA user_version = 1") // It was left as it was, and is not locked.
+	execute(t, dir, fmt.Sprintf("PRAGMA user_version = %d", known)) // It was left as it was, and is not locked.
 	sqlitetest.OpenWith(t, sqlite.Options{Dir: dir})
 }
 
