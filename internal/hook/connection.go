@@ -21,14 +21,11 @@ type ConnectionSpec struct {
 	Filter   string      `json:"filter,omitempty"` // CEL over data, event, headers; empty: every event
 	Retry    RetryPolicy `json:"retry,omitzero"`
 	Order    *Order      `json:"order,omitempty"`
+	Delay    Duration    `json:"delay,omitempty"`    // from acceptance to the first attempt
+	TTL      Duration    `json:"ttl,omitempty"`      // a delivery that was not made so long after acceptance is canceled; 0: never
+	Quiet    *Quiet      `json:"quiet,omitempty"`    // hours in which nothing is delivered over it
 	Disabled bool        `json:"disabled,omitempty"` // matches nothing
 	Paused   bool        `json:"paused,omitempty"`   // matches, and holds its deliveries
-}
-
-// Order asks for deliveries one at a time per key.
-type Order struct {
-	Key   string `json:"key"`             // CEL, as in Filter, to the key's text
-	Stuck string `json:"stuck,omitempty"` // when the head fails: block (default), "skip after N", park
 }
 
 // RetryPolicy says when a failed delivery is tried again. The zero value is the

@@ -14,7 +14,7 @@ const (
 	StateSending                    // an attempt is under way
 	StateSucceeded                  // the destination took it
 	StateFailed                     // exhausted or refused for good: the dead-letter
-	StateHeld                       // paused or broken: kept, not lost
+	StateHeld                       // kept, not lost: see Cause
 	StateCanceled                   // by a person or a rule, with the reason
 )
 
@@ -70,6 +70,42 @@ func (s State) May(next State) bool {
 	}
 }
 
+// Cause is why a delivery is held.
+type Cause uint8
+
+// The causes. What a cause holds is released when that cause ends, and not by the end
+// of another one.
+const (
+	CauseNone    Cause = iota
+	CausePaused        // its destination or connection is paused
+	CauseCircuit       // its destination's circuit is open
+	CauseParked        // it is the stuck head of its key
+)
+
+var causeNames = [...]string{"", "paused", "circuit", "parked"} //nolint:gochecknoglobals // a constant table
+
+// String returns the cause's word as used everywhere.
+func (c Cause) String() string {
+	if int(c) < len(causeNames) {
+		return causeNames[c]
+	}
+	return fmt.Sprintf("cause(%d)", uint8(c))
+}
+
+// MarshalText implements encoding.TextMarshaler.
+func (c Cause) MarshalText() ([]byte, error) { return []byte(c.String()), nil }
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (c *Cause) UnmarshalText(text []byte) error {
+	for i, name := range causeNames {
+		if name == string(text) {
+			*c = Cause(i)
+			return nil
+		}
+	}
+	return fmt.Errorf("%q does not hold deliveries: use paused, circuit or parked", text)
+}
+
 // Delivery is one event on its way over one connection.
 type Delivery struct {
 	ID            DeliveryID    `json:"id"`
@@ -78,8 +114,12 @@ type Delivery struct {
 	Connection    ConnectionID  `json:"connection"`
 	Destination   DestinationID `json:"destination"`
 	State         State         `json:"state"`
-	Reason        string        `json:"reason,omitempty"` // why it failed, is held or was canceled: a sentence
-	Attempts      int           `json:"attempts"`         // how many were made
+	Reason        string        `json:"reason,omitempty"`   // why it failed, is held or was canceled: a sentence
+	Cause         Cause         `json:"cause,omitempty"`    // while held: why, as a word
+	OrderKey      string        `json:"orderKey,omitempty"` // one at a time among those of its connection with this key
+	Attempts      int           `json:"attempts"`           // how many were made
+	Probes        int           `json:"probes,omitempty"`   // of these, failed probes of an open circuit: they used up nothing of the schedule
+	Replay        ReplayID      `json:"replay,omitempty"`   // what made it, if a replay did
 	NextAttemptAt *time.Time    `json:"nextAttemptAt,omitempty"`
 	CreatedAt     time.Time     `json:"createdAt"`
 	UpdatedAt     time.Time     `json:"updatedAt"`
@@ -91,6 +131,7 @@ type Attempt struct {
 	Delivery        DeliveryID `json:"delivery"`
 	Number          int        `json:"number"`           // from 1, manual ones counted too
 	Manual          bool       `json:"manual,omitempty"` // asked for by a person
+	Probe           bool       `json:"probe,omitempty"`  // made to see whether the destination works again
 	StartedAt       time.Time  `json:"startedAt"`
 	Duration        Duration   `json:"duration"`
 	Outcome         Outcome    `json:"outcome"`
@@ -112,6 +153,14 @@ type Job struct {
 	Event    *Event // shared between the deliveries of one event; nobody changes it
 	Inline   bool   // it came straight from Accept and has no row of its own yet
 	Manual   bool   // a person asked for this attempt
+	Probe    bool   // it was claimed to probe an open circuit
+}
+
+// Admission is how a delivery begins, as its destination's lane is now.
+type Admission struct {
+	Inline bool   // there is room: it is attempted at once
+	Cause  Cause  // not CauseNone: it is held …
+	Reason string // … because of this; else, without room, it waits in the store
 }
 
 // Settlement is the result of an attempt to be made durable: the attempt and the
@@ -120,6 +169,8 @@ type Settlement struct {
 	Job     *Job
 	Attempt *Attempt // nil when the state changes without an attempt
 	State   State
+	Cause   Cause // for StateHeld
 	Reason  string
 	Next    time.Time // for StatePending: when it is due
+	Free    bool      // the attempt used up nothing of the schedule: a probe that failed
 }

@@ -18,11 +18,16 @@ type Destination struct {
 
 // DestinationSpec is what a person sets on a destination. Exactly one kind is set.
 type DestinationSpec struct {
-	HTTP        *HTTPTarget `json:"http,omitempty"`
-	Rate        Rate        `json:"rate,omitzero"`         // at most so many deliveries; zero: no limit
-	Concurrency int         `json:"concurrency,omitempty"` // requests in flight; default DefaultConcurrency
-	Paused      bool        `json:"paused,omitempty"`      // deliveries are held until it is resumed
-	PauseReason string      `json:"pauseReason,omitempty"` // why, in a sentence: by a person, or because it answered 410
+	HTTP        *HTTPTarget    `json:"http,omitempty"`
+	Rate        Rate           `json:"rate,omitzero"`         // at most so many deliveries; zero: no limit
+	Burst       int            `json:"burst,omitempty"`       // of Rate that may be used at once; default: 10 ms' worth
+	Concurrency int            `json:"concurrency,omitempty"` // requests in flight, at the most; default DefaultConcurrency
+	InFlight    int            `json:"inFlight,omitempty"`    // deliveries in hand, waiting in memory included; default: a second's worth
+	Adaptive    *bool          `json:"adaptive,omitempty"`    // slow down on 429, 503, time-outs and rising latency; default true
+	Circuit     *CircuitPolicy `json:"circuit,omitempty"`     // when to stop and probe; default: as CircuitPolicy says
+	Quiet       *Quiet         `json:"quiet,omitempty"`       // hours in which nothing is delivered to it
+	Paused      bool           `json:"paused,omitempty"`      // deliveries are held until it is resumed
+	PauseReason string         `json:"pauseReason,omitempty"` // why, in a sentence: by a person, or because it answered 410
 }
 
 // DefaultConcurrency is how many requests a destination takes at once unless it says otherwise.

@@ -22,6 +22,8 @@ type Event struct {
 	Unmatched   []Miss    `json:"unmatched,omitempty"`  // connections whose filter failed with an error
 	Duplicates  int       `json:"duplicates,omitempty"` // how often it came again
 	PayloadSize int       `json:"payloadSize"`
+	Parent      EventID   `json:"parent,omitempty"` // the event that it was made from
+	Replay      ReplayID  `json:"replay,omitempty"` // the replay that made it, with an edited payload
 }
 
 // Verdict is what the verification of a request said.
@@ -37,9 +39,13 @@ type Target struct {
 	Delivery    DeliveryID    `json:"delivery"`
 	Connection  ConnectionID  `json:"connection"`
 	Destination DestinationID `json:"destination"`
-	Deferred    bool          `json:"-"` // no room in memory: the delivery waits in the store
-	Held        bool          `json:"-"` // paused: the delivery is kept as held
-	Reason      string        `json:"-"` // why it is held; goes to the delivery's own reason
+	OrderKey    string        `json:"-"` // one at a time among those of its connection with this key; "": no order
+	Deferred    bool          `json:"-"` // the delivery waits in the store: no room in memory, or not its turn
+	Due         time.Time     `json:"-"` // when it is due, where it is deferred to later than now
+	Held        bool          `json:"-"` // the delivery is kept as held
+	Cause       Cause         `json:"-"` // why it is held; goes to the delivery …
+	Reason      string        `json:"-"` // … with this sentence
+	Replay      ReplayID      `json:"-"` // the replay that makes it
 }
 
 // Miss is a connection that did not match because its filter failed with an error.

@@ -28,6 +28,8 @@ type (
 	attemptNoun     struct{}
 	refusalNoun     struct{}
 	tokenNoun       struct{}
+	replayNoun      struct{}
+	auditNoun       struct{}
 )
 
 func (projectNoun) prefix() string     { return "prj_" }
@@ -39,6 +41,8 @@ func (deliveryNoun) prefix() string    { return "dlv_" }
 func (attemptNoun) prefix() string     { return "att_" }
 func (refusalNoun) prefix() string     { return "rfd_" }
 func (tokenNoun) prefix() string       { return "tok_" }
+func (replayNoun) prefix() string      { return "rpl_" }
+func (auditNoun) prefix() string       { return "aud_" }
 
 // The ids of the nouns.
 type (
@@ -60,6 +64,10 @@ type (
 	RefusalID = ID[refusalNoun]
 	// TokenID identifies a Token.
 	TokenID = ID[tokenNoun]
+	// ReplayID identifies a Replay.
+	ReplayID = ID[replayNoun]
+	// AuditID identifies an AuditEntry.
+	AuditID = ID[auditNoun]
 )
 
 // An id's integer is, from its highest bit: a zero sign bit, 41 bits of

@@ -65,3 +65,14 @@ func (h *Histogram) Quantile(q float64) int64 {
 	}
 	return LatencyBuckets[len(LatencyBuckets)-1]
 }
+
+// Failure is one kind of failure at a destination, with an example.
+type Failure struct {
+	Outcome  Outcome    `json:"outcome"`
+	Status   int        `json:"status,omitempty"` // of the example; 0: no answer came
+	Attempts int64      `json:"attempts"`         // with this outcome, in the span that was asked for
+	Delivery DeliveryID `json:"delivery"`         // the example: one of the last ones, to the minute
+	Number   int        `json:"number"`           // of its attempt
+	At       time.Time  `json:"at"`
+	Text     string     `json:"text"` // what happened, in words
+}

@@ -38,7 +38,7 @@ const maxRetryAfter = 24 * time.Hour
 
 // Try is one attempt's result as the retry rules see it.
 type Try struct {
-	Number     int // of the attempt, from 1; what follows a manual one is manual, too
+	Number     int // of the attempt among those that use up the schedule, from 1; what follows a manual one is manual, too
 	Outcome    Outcome
 	Status     int           // 0: no answer
 	Detail     string        // what happened, in words
@@ -49,6 +49,7 @@ type Try struct {
 // Decision is what happens to a delivery after an attempt.
 type Decision struct {
 	State  State
+	Cause  Cause // for StateHeld
 	Reason string
 	Next   time.Time // for StatePending
 }

@@ -32,6 +32,7 @@ type SourceSpec struct {
 	SubPaths bool              `json:"subPaths,omitempty"` // paths below /in/{source} are taken too
 	MaxBody  int64             `json:"maxBody,omitempty"`  // bytes; default DefaultMaxBody
 	Disabled bool              `json:"disabled,omitempty"` // answers 404 to everything
+	System   bool              `json:"system,omitempty"`   // the project's built-in source, SystemSource: nobody makes, changes or calls it
 
 	Handshakes []Handshake `json:"handshakes,omitempty"` // requests answered without an event; before the profile's
 }

@@ -90,9 +90,11 @@ type Accepter interface {
 	// Accept stores an event and its deliveries in one commit, shared with whatever
 	// else waits, and returns after that commit is on disk. A target that is Deferred
 	// or Held gets a delivery row at once; the others are the caller's to attempt, and
-	// get theirs from Settle, or from Reclaim after a crash. When Dedupe was seen
-	// within its window, also by a request that waits for the same commit, nothing but
-	// the duplicate's count is stored and the receipt names the first event.
+	// get theirs from Settle, or from Reclaim after a crash. A target with an OrderKey
+	// that is not the head of its key is made Deferred, in the acceptance itself, for
+	// the caller to see. When Dedupe was seen within its window, also by a request that
+	// waits for the same commit, nothing but the duplicate's count is stored and the
+	// receipt names the first event.
 	//
 	// It fails with ErrFull, or with ctx's error while it still waited for its turn; in
 	// both cases nothing was stored.
@@ -100,10 +102,16 @@ type Accepter interface {
 }
 
 // Queue is the life of deliveries after acceptance.
+//
+// Of the open deliveries (pending, sending or held) of one connection with one order
+// key at most one is ever due or sending. When it has ended, in the same commit, the
+// oldest of the others becomes due, unless that one is held. So a pending delivery that
+// is not its key's head has no time at which it is due.
 type Queue interface {
-	// Claim takes up to limit due deliveries of a destination, the longest due first,
-	// marks them as sending under a lease until the given time, and returns them with
-	// their events.
+	// Claim takes up to limit due deliveries of a destination, marks them as sending
+	// under a lease until the given time, and returns them with their events. The
+	// connections of the destination take turns, so that the backlog of one does not
+	// delay another; of each connection the longest due go first.
 	Claim(ctx context.Context, claim Claim) ([]*hook.Job, error)
 	// Settle hands over the result of an attempt, or a change of state without one. It
 	// returns at once, or as soon as the writer has room; done, if not nil, is called
@@ -121,12 +129,14 @@ type Queue interface {
 	Reclaim(ctx context.Context, now time.Time) (int, error)
 	// Retry makes failed, canceled, held or succeeded deliveries due now; the next
 	// attempt is manual. Pending ones that are due later become due now and go on with
-	// their schedule. Those of a deleted connection stay. It returns how many changed.
+	// their schedule. Those of a deleted connection stay, and so do pending ones that
+	// wait for the head of their key. It returns how many changed.
 	Retry(ctx context.Context, project hook.ProjectID, deliveries []hook.DeliveryID, now time.Time) (int, error)
 	// Cancel ends pending and held deliveries with a reason.
 	Cancel(ctx context.Context, project hook.ProjectID, deliveries []hook.DeliveryID, reason string) (int, error)
-	// Hold turns the pending deliveries that where selects into held ones; Release does
-	// the opposite. They work in steps, so that a large backlog delays nobody.
+	// Hold turns the pending deliveries that where selects into held ones, for
+	// where.Cause; Release does the opposite with those that are held for that cause.
+	// They work in steps, so that a large backlog delays nobody.
 	Hold(ctx context.Context, where Scope, reason string) (int, error)
 	Release(ctx context.Context, where Scope, now time.Time) (int, error)
 }
@@ -151,6 +161,113 @@ type Scope struct {
 	Project     hook.ProjectID
 	Destination hook.DestinationID
 	Connection  hook.ConnectionID
+	Cause       hook.Cause // for Hold and Release; zero: hook.CausePaused
+}
+
+// Keys looks at and decides over the deliveries that are ordered by key.
+type Keys interface {
+	// ListKeys returns the keys that have open deliveries, in the order of their texts;
+	// with Parked only those whose head is parked, of all connections when Connection
+	// is zero.
+	ListKeys(ctx context.Context, query KeyQuery) ([]hook.OrderedKey, error)
+	// ReleaseKey makes the parked head of a key due now, its schedule begun anew. Not
+	// found when the key is not parked.
+	ReleaseKey(ctx context.Context, key Key, now time.Time) error
+	// SkipKey cancels the head of a key that is not being sent, and the next one goes.
+	SkipKey(ctx context.Context, key Key, reason string) error
+	// DropKey cancels everything that waits for a key, and returns how many that were.
+	DropKey(ctx context.Context, key Key, reason string) (int, error)
+}
+
+// Key names one order key of a connection.
+type Key struct {
+	Project    hook.ProjectID
+	Connection hook.ConnectionID
+	Key        string
+}
+
+// KeyQuery selects keys.
+type KeyQuery struct {
+	Project    hook.ProjectID
+	Connection hook.ConnectionID // zero only with Parked
+	Parked     bool
+	After      Key // the last one of the page before; zero: from the beginning
+	Limit      int
+}
+
+// Circuits keeps what attempts showed of destinations.
+type Circuits interface {
+	// SaveCircuit stores the circuit of a destination in place of the one before; one
+	// that never opened is removed.
+	SaveCircuit(ctx context.Context, circuit hook.Circuit) error
+	// Circuits returns those of all projects that are stored.
+	Circuits(ctx context.Context) ([]hook.Circuit, error)
+	// Probe claims one delivery that is held because the circuit is open, or one that is
+	// due: the oldest after the given one, else the oldest of all. None: nothing waits.
+	Probe(ctx context.Context, claim Claim, after hook.DeliveryID) (*hook.Job, error)
+}
+
+// Replays keeps replays and makes their deliveries.
+type Replays interface {
+	// CreateReplay stores a new replay, whose ID and times it fills.
+	CreateReplay(ctx context.Context, replay *hook.Replay) error
+	Replay(ctx context.Context, project hook.ProjectID, id hook.ReplayID) (hook.Replay, error)
+	ListReplays(ctx context.Context, project hook.ProjectID, req page.Request) (page.Page[hook.Replay], error)
+	// RunningReplays returns those of all projects that have not ended.
+	RunningReplays(ctx context.Context) ([]hook.Replay, error)
+	// AdvanceReplay makes deliveries of a replay and moves its cursor, in one commit: a
+	// crash repeats nothing and leaves nothing out. A replay that has ended makes
+	// nothing, and this is a conflict.
+	AdvanceReplay(ctx context.Context, step ReplayStep) (ReplayDone, error)
+	// EndReplay brings a running replay to a final state, and cancels what it made and
+	// did not begin, with the reason. One that has ended stays as it is.
+	EndReplay(ctx context.Context, project hook.ProjectID, id hook.ReplayID, state hook.ReplayState, reason string) (hook.Replay, error)
+}
+
+// ReplayStep is a part of a replay.
+type ReplayStep struct {
+	Replay  hook.ReplayID
+	Project hook.ProjectID
+	Cursor  int64 // after this step
+	Looked  int
+	// Selected is how many of the looked-at ones were chosen.
+	Selected int
+	// Events are new ones with edited payloads and their targets, all of them deferred.
+	Events []*hook.Acceptance
+	// Targets are deliveries of stored events.
+	Targets []ReplayTarget
+	// Retry are deliveries to be retried.
+	Retry []hook.DeliveryID
+	Now   time.Time
+}
+
+// ReplayTarget is a delivery of a stored event that a replay makes.
+type ReplayTarget struct {
+	Event hook.EventID
+	hook.Target
+}
+
+// ReplayDone is what a step of a replay made.
+type ReplayDone struct {
+	Made         int
+	Destinations []hook.DestinationID // to be woken
+}
+
+// Audit keeps what was done by whom.
+type Audit interface {
+	// Record stores an entry, whose ID and At it fills when they are zero.
+	Record(ctx context.Context, entry *hook.AuditEntry) error
+	ListAudit(ctx context.Context, query AuditQuery) (page.Page[hook.AuditEntry], error)
+}
+
+// AuditQuery selects entries; zero fields select all.
+type AuditQuery struct {
+	Project hook.ProjectID
+	Action  string // exact, or a pattern with "*"
+	Subject string
+	After   time.Time
+	Before  time.Time
+	Page    page.Request
 }
 
 // Log answers the questions of lists and detail pages. Lists are newest first.
@@ -191,6 +308,7 @@ type DeliveryQuery struct {
 	Connection  hook.ConnectionID
 	Destination hook.DestinationID
 	State       hook.State
+	Replay      hook.ReplayID // with State pending, sending, held or 0: those of it that have not ended
 	After       time.Time
 	Before      time.Time
 	Page        page.Request
@@ -247,6 +365,16 @@ const (
 	ByConnection
 	ByDestination
 )
+
+// Health answers how bad it is at a destination.
+type Health interface {
+	// Oldest returns when the oldest delivery was accepted that is pending, sending or
+	// held at a destination; the zero time when there is none.
+	Oldest(ctx context.Context, project hook.ProjectID, destination hook.DestinationID) (time.Time, error)
+	// Failures returns the kinds of failure at a destination since a time, the most
+	// frequent first, each with an example.
+	Failures(ctx context.Context, project hook.ProjectID, destination hook.DestinationID, since time.Time) ([]hook.Failure, error)
+}
 
 // Upkeep is what a running store needs done from time to time, and its end.
 type Upkeep interface {
