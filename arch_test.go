@@ -65,6 +65,8 @@ var layers = map[string]int{
 	"internal/store/sqlite/database": 3,
 	"internal/store/sqlite/commit":   4,
 	"internal/store/sqlite/dedupe":   3,
+	"internal/store/sqlite/schema":   3,
+	"internal/store/sqlite/check":    4,
 
 	"internal/store/sqlite": 4,
 	"internal/api":          4,

@@ -5,7 +5,7 @@ import (
 
 	"malote.dev/malote/internal/hook"
 	"malote.dev/malote/internal/store"
-	"malote.dev/malote/internal/store/sqlite"
+	"malote.dev/malote/internal/store/sqlite/check"
 )
 
 // end lets everything come to its end and looks at all of it.
@@ -40,10 +40,10 @@ func (m *model) end() {
 	m.checkDeliveries()
 	m.checkNumbers()
 	m.finish()
-	report, err := sqlite.Check(m.t.Context(), m.dir)
+	report, err := check.Folder(m.t.Context(), m.dir)
 	m.must(err)
 	for _, f := range report.Findings {
-		if f.Severity == sqlite.Problem {
+		if f.Severity == check.Problem {
 			m.bad("the store: %s", f.What)
 		}
 	}

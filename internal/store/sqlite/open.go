@@ -2,7 +2,6 @@ package sqlite
 
 import (
 	"context"
-	"embed"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -15,23 +14,18 @@ import (
 	"malote.dev/malote/internal/seal"
 	"malote.dev/malote/internal/store"
 	"malote.dev/malote/internal/store/sqlite/database"
+	"malote.dev/malote/internal/store/sqlite/schema"
 	"malote.dev/malote/internal/store/sqlstore"
 )
 
-// DatabaseFile is the name of the database inside the data folder. SQLite keeps two
-// more files beside it, with -wal and -shm added, while it is open.
-const DatabaseFile = "malote.db"
+// DatabaseFile is the name of the database inside the data folder.
+const DatabaseFile = database.FileName
 
 // DefaultProject is the name of the project that a new database begins with.
 const DefaultProject = "default"
 
 // readers is how many lists can be read at once.
 const readers = 4
-
-// The files of schema/ are the migrations.
-//
-//go:embed schema/*.sql
-var schema embed.FS
 
 // Options say how to open a store. Dir is needed; the rest has defaults.
 type Options struct {
@@ -121,7 +115,7 @@ func (s *Store) openDatabase(ctx context.Context, options *Options) (err error) 
 	if err := database.CheckEngine(ctx, s.conn); err != nil {
 		return err
 	}
-	migrations, err := database.ReadMigrations(schema)
+	migrations, err := database.ReadMigrations(schema.Files())
 	if err != nil {
 		return err
 	}

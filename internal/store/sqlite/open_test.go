@@ -3,7 +3,6 @@ package sqlite_test
 import (
 	"bytes"
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -28,31 +27,9 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// raw opens the database of a folder without the store.
-func raw(t *testing.T, dir string) *sql.DB {
-	t.Helper()
-	db, err := sql.Open("sqlite", filepath.Join(dir, sqlite.DatabaseFile))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { db.Close() })
-	return db
-}
-
-func execute(t *testing.T, dir, statement string) {
-	t.Helper()
-	db := raw(t, dir)
-	if _, err := db.ExecContext(t.Context(), statement); err != nil {
-		t.Fatal(err)
-	}
-	if err := db.Close(); err != nil {
-		t.Fatal(err)
-	}
-}
-
 func version(t *testing.T, dir string) int {
 	t.Helper()
-	db := raw(t, dir)
+	db := sqlitetest.Raw(t, dir)
 	number, err := database.Version(t.Context(), db)
 	if err := errors.Join(err, db.Close()); err != nil {
 		t.Fatal(err)
@@ -68,8 +45,8 @@ func TestADatabaseOfTheFirstVersionIsUpgraded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	execute(t, dir, string(first))
-	execute(t, dir, "PRAGMA user_version = 1")
+	sqlitetest.Execute(t, dir, string(first))
+	sqlitetest.Execute(t, dir, "PRAGMA user_version = 1")
 	s := sqlitetest.OpenWith(t, sqlite.Options{Dir: dir})
 	projects, err := s.Projects().List(t.Context(), 0, page.Request{})
 	if err != nil || len(projects.Items) != 1 {
@@ -86,7 +63,7 @@ func TestADatabaseOfTheFirstVersionIsUpgraded(t *testing.T) {
 }
 
 func TestASecondProcessIsRefused(t *testing.T) {
-	s, dir, _ := filled(t)
+	s, dir, _ := sqlitetest.Filled(t)
 	_, err := sqlite.Open(t.Context(), sqlite.Options{Dir: dir})
 	if !errors.Is(err, store.ErrLocked) || hook.KindOf(err) != hook.KindConflict || !strings.Contains(err.Error(), dir) {
 		t.Errorf("opened twice: %v; want ErrLocked that names the folder", err)
@@ -98,27 +75,32 @@ func TestASecondProcessIsRefused(t *testing.T) {
 }
 
 func TestANewerDatabaseIsRefused(t *testing.T) {
-	s, dir, _ := filled(t)
+	s, dir, _ := sqlitetest.Filled(t)
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
 	known := version(t, dir)
-	execute(t, dir, "PRAGMA user_version = 99")
+	sqlitetest.Execute(t, dir, "PRAGMA user_version = 99")
 	_, err := sqlite.Open(t.Context(), sqlite.Options{Dir: dir})
 	var e *hook.Error
 	if !errors.Is(err, store.ErrNewer) || !errors.As(err, &e) || !strings.Contains(e.Message, "99") {
 		t.Errorf("error %v, want ErrNewer with the version", err)
 	}
-	execute(t, dir, fmt.Sprintf("PRAGMA user_version = %d", known)) // It was left as it was, and is not locked.
+	sqlitetest.Execute(t, dir, fmt.Sprintf("PRAGMA user_version = %d", known)) // It was left as it was, and is not locked.
 	sqlitetest.OpenWith(t, sqlite.Options{Dir: dir})
 }
 
 func TestAForeignKeyIsRefused(t *testing.T) {
-	s, dir, _ := filled(t)
+	s, dir, _ := sqlitetest.Filled(t)
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	foreignKey(t, dir)
+	if err := os.Remove(filepath.Join(dir, seal.FileName)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := seal.Open(filepath.Join(dir, seal.FileName)); err != nil {
+		t.Fatal(err)
+	}
 	_, err := sqlite.Open(t.Context(), sqlite.Options{Dir: dir})
 	if hook.KindOf(err) != hook.KindInvalid || !strings.Contains(err.Error(), seal.FileName) {
 		t.Errorf("error %v, want one that names the key file", err)
@@ -151,7 +133,7 @@ func TestOnlyTheOwnerReadsTheData(t *testing.T) {
 }
 
 func TestSecretsAreNotReadableOnDisk(t *testing.T) {
-	s, dir, _ := filled(t)
+	s, dir, _ := sqlitetest.Filled(t)
 	token := hook.Token{Name: "ci", Role: hook.RoleAdmin, Hash: [32]byte{1, 2, 3}}
 	project, err := s.Projects().Get(t.Context(), 0, sqlite.DefaultProject)
 	if err != nil {
@@ -255,7 +237,7 @@ func TestAFullDiskRefusesAndLosesNothing(t *testing.T) {
 }
 
 func TestClosingAFullStoreEnds(t *testing.T) {
-	s, dir, connection := filled(t)
+	s, dir, connection := sqlitetest.Filled(t)
 	if err := s.SetMaxBytes(t.Context(), 1<<20); err != nil {
 		t.Fatal(err)
 	}
@@ -305,7 +287,7 @@ func TestSlowDeliveriesGetARow(t *testing.T) {
 			t.Fatal(err)
 		}
 		rows := func() (n int) {
-			if err := raw(t, dir).QueryRowContext(ctx, "SELECT count(*) FROM delivery WHERE state = 2").Scan(&n); err != nil {
+			if err := sqlitetest.Raw(t, dir).QueryRowContext(ctx, "SELECT count(*) FROM delivery WHERE state = 2").Scan(&n); err != nil {
 				t.Fatal(err)
 			}
 			return n
@@ -353,7 +335,7 @@ func TestTheMarkFollows(t *testing.T) {
 			t.Fatal(err)
 		}
 		mark := func() (id hook.EventID) {
-			if err := raw(t, dir).QueryRowContext(ctx, "SELECT value FROM meta WHERE key = 'mark'").Scan((*int64)(&id)); err != nil {
+			if err := sqlitetest.Raw(t, dir).QueryRowContext(ctx, "SELECT value FROM meta WHERE key = 'mark'").Scan((*int64)(&id)); err != nil {
 				t.Fatal(err)
 			}
 			return id

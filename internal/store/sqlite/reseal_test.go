@@ -12,13 +12,24 @@ import (
 	"malote.dev/malote/internal/hook"
 	"malote.dev/malote/internal/seal"
 	"malote.dev/malote/internal/store/sqlite"
+	"malote.dev/malote/internal/store/sqlite/check"
 	"malote.dev/malote/internal/store/sqlite/sqlitetest"
 )
+
+// look checks a folder.
+func look(t *testing.T, dir string) check.Report {
+	t.Helper()
+	report, err := check.Folder(t.Context(), dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return report
+}
 
 // namedKeys counts the sealed texts of a folder by the id of the key that they name.
 func namedKeys(t *testing.T, dir string) map[string]int {
 	t.Helper()
-	rows, err := raw(t, dir).QueryContext(t.Context(), "SELECT value FROM meta WHERE key = 'canary' UNION ALL SELECT spec FROM project"+
+	rows, err := sqlitetest.Raw(t, dir).QueryContext(t.Context(), "SELECT value FROM meta WHERE key = 'canary' UNION ALL SELECT spec FROM project"+
 		" UNION ALL SELECT spec FROM source UNION ALL SELECT spec FROM destination UNION ALL SELECT spec FROM connection")
 	if err != nil {
 		t.Fatal(err)
@@ -39,7 +50,7 @@ func namedKeys(t *testing.T, dir string) map[string]int {
 }
 
 func TestResealLeavesNothingToTheOldKey(t *testing.T) {
-	s, dir, _ := filled(t)
+	s, dir, _ := sqlitetest.Filled(t)
 	ctx := t.Context()
 	before, err := s.Catalogue(ctx)
 	if err != nil {
@@ -52,7 +63,7 @@ func TestResealLeavesNothingToTheOldKey(t *testing.T) {
 		t.Fatal(err)
 	}
 	keys := s.Keyring().Keys()
-	if report := check(t, dir); report.Healthy() || !strings.Contains(report.Findings[0].What, "old keys 1, texts sealed with them 5") {
+	if report := look(t, dir); report.Healthy() || !strings.Contains(report.Findings[0].What, "old keys 1, texts sealed with them 5") {
 		t.Errorf("in the middle of a rotation: %+v", report.Findings)
 	}
 	if n, err := s.Reseal(ctx); n != 4 || err != nil {
@@ -67,7 +78,7 @@ func TestResealLeavesNothingToTheOldKey(t *testing.T) {
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if report := check(t, dir); !report.Healthy() {
+	if report := look(t, dir); !report.Healthy() {
 		t.Errorf("after a rotation: %+v", report.Findings)
 	}
 	after, err := sqlitetest.OpenWith(t, sqlite.Options{Dir: dir}).Catalogue(ctx)
@@ -93,11 +104,11 @@ func TestResealIsDoneWholeOrNotAtAll(t *testing.T) {
 		"a changed text": {"UPDATE connection SET spec = (SELECT spec FROM source)", seal.ErrForged},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s, dir, connection := filled(t)
+			s, dir, connection := sqlitetest.Filled(t)
 			if err := s.Close(); err != nil {
 				t.Fatal(err)
 			}
-			execute(t, dir, test.harm)
+			sqlitetest.Execute(t, dir, test.harm)
 			before := namedKeys(t, dir)
 			s = sqlitetest.OpenWith(t, sqlite.Options{Dir: dir})
 			if err := s.Keyring().Rotate(); err != nil {
@@ -123,7 +134,7 @@ func TestResealIsDoneWholeOrNotAtAll(t *testing.T) {
 
 // The key of another folder is refused before anything is sealed with it.
 func TestAWrongKeyringSealsNothing(t *testing.T) {
-	s, dir, _ := filled(t)
+	s, dir, _ := sqlitetest.Filled(t)
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}

@@ -27,6 +27,10 @@ const (
 	FileMode   fs.FileMode = 0o600
 )
 
+// FileName is the name of the database inside a data folder. SQLite keeps two more files
+// beside it, with -wal and -shm added, while it is open.
+const FileName = "malote.db"
+
 // PageSize is the databases' page size in bytes. A page holds several events of 1 KiB;
 // smaller pages cost a third more per event.
 const PageSize = 8192

@@ -16,16 +16,15 @@ import (
 // one at place n brings it to version n+1, as PRAGMA user_version tells it.
 type Migrations []string
 
-// ReadMigrations reads the files schema/0001_….sql and so on. A file that was released
-// is never changed.
+// ReadMigrations reads the files 0001_….sql and so on.
 func ReadMigrations(schema fs.FS) (Migrations, error) {
-	names, err := fs.Glob(schema, "schema/*.sql")
+	names, err := fs.Glob(schema, "*.sql")
 	if err != nil {
 		return nil, fmt.Errorf("list the migrations: %w", err)
 	}
 	texts := make(Migrations, 0, len(names))
 	for i, name := range names { // Glob sorts.
-		if want := fmt.Sprintf("schema/%04d_", i+1); !strings.HasPrefix(name, want) {
+		if want := fmt.Sprintf("%04d_", i+1); !strings.HasPrefix(name, want) {
 			return nil, fmt.Errorf("migration %s is out of order: %s… is next", name, want)
 		}
 		text, err := fs.ReadFile(schema, name)

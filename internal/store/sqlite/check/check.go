@@ -1,4 +1,5 @@
-package sqlite
+// Package check looks for whatever could be wrong with a data folder.
+package check
 
 import (
 	"context"
@@ -15,6 +16,7 @@ import (
 	"malote.dev/malote/internal/hook"
 	"malote.dev/malote/internal/seal"
 	"malote.dev/malote/internal/store/sqlite/database"
+	"malote.dev/malote/internal/store/sqlite/schema"
 	"malote.dev/malote/internal/store/sqlstore"
 )
 
@@ -28,14 +30,14 @@ const (
 	Note    Severity = "note"    // good to know
 )
 
-// Finding is one thing that Check noticed.
+// Finding is one thing that Folder noticed.
 type Finding struct {
 	Severity Severity `json:"severity"`
 	What     string   `json:"what"` // a sentence
 	Mend     string   `json:"mend"` // what to do about it; "" for notes
 }
 
-// Report is what Check found out about a data folder.
+// Report is what Folder found out about a data folder.
 type Report struct {
 	Dir       string    `json:"dir"`
 	InUse     bool      `json:"inUse"`     // a server has it open
@@ -80,11 +82,11 @@ const (
 	lowSpace    = 1 << 30
 )
 
-// Check looks for whatever could be wrong with a data folder: who can read it, whether
+// Folder looks for whatever could be wrong with a data folder: who can read it, whether
 // the key fits, the database's own integrity, and what must hold between its tables.
 // It changes nothing and works beside a running server. It reads the whole database,
 // which takes a while when that is large; an error means that it could not look.
-func Check(ctx context.Context, dir string) (Report, error) {
+func Folder(ctx context.Context, dir string) (Report, error) {
 	report := Report{Dir: dir}
 	info, err := os.Stat(dir)
 	if err != nil {
@@ -100,7 +102,7 @@ func Check(ctx context.Context, dir string) (Report, error) {
 	if err := report.checkDisk(dir); err != nil {
 		return report, err
 	}
-	path := filepath.Join(dir, DatabaseFile)
+	path := filepath.Join(dir, database.FileName)
 	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
 		report.add(Note, "", "there is no database yet: the first start of malote creates it")
 		return report, nil
@@ -117,7 +119,7 @@ func (r *Report) checkModes(dir string, info fs.FileInfo) {
 	if mode := info.Mode().Perm(); mode&0o077 != 0 {
 		r.add(Warning, "chmod 700 "+dir, "the data folder is open to other users (mode %04o)", mode)
 	}
-	for _, name := range []string{DatabaseFile, DatabaseFile + "-wal", DatabaseFile + "-shm", "admin-token", seal.FileName} {
+	for _, name := range []string{database.FileName, database.FileName + "-wal", database.FileName + "-shm", "admin-token", seal.FileName} {
 		path := filepath.Join(dir, name)
 		file, err := os.Stat(path)
 		if err != nil {
@@ -144,7 +146,7 @@ func (r *Report) checkDisk(dir string) error {
 		r.add(Warning, "free some space, or shorten the projects' retention", "only %d MiB are left on the disk", r.FreeBytes>>20)
 	}
 	var err error
-	r.SizeBytes, err = database.Size(filepath.Join(dir, DatabaseFile))
+	r.SizeBytes, err = database.Size(filepath.Join(dir, database.FileName))
 	return err
 }
 
@@ -156,7 +158,7 @@ func (r *Report) checkDatabase(ctx context.Context, db *sql.DB, dir string) erro
 		return nil
 	}
 	defer tx.Rollback() //nolint:errcheck // nothing was written
-	known, err := database.ReadMigrations(schema)
+	known, err := database.ReadMigrations(schema.Files())
 	if err != nil {
 		return err
 	}

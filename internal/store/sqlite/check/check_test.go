@@ -1,59 +1,20 @@
-package sqlite_test
+package check_test
 
 import (
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
-	"malote.dev/malote/internal/hook"
 	"malote.dev/malote/internal/seal"
 	"malote.dev/malote/internal/store/sqlite"
+	"malote.dev/malote/internal/store/sqlite/check"
 	"malote.dev/malote/internal/store/sqlite/sqlitetest"
 )
 
-// filled returns an open store, and its folder, with one event in each situation.
-func filled(t *testing.T) (*sqlite.Store, string, hook.Connection) {
+func look(t *testing.T, dir string) check.Report {
 	t.Helper()
-	dir := t.TempDir()
-	if err := os.Chmod(dir, 0o700); err != nil {
-		t.Fatal(err)
-	}
-	s := sqlitetest.OpenWith(t, sqlite.Options{Dir: dir})
-	ctx := t.Context()
-	if _, err := s.Reclaim(ctx, time.Now()); err != nil {
-		t.Fatal(err)
-	}
-	project, err := s.Projects().Get(ctx, 0, sqlite.DefaultProject)
-	if err != nil {
-		t.Fatal(err)
-	}
-	source := hook.Source{Project: project.ID, Name: "shop", SourceSpec: hook.SourceSpec{Secret: "top-s3cret"}}
-	destination := hook.Destination{Project: project.ID, Name: "erp"}
-	if err := s.Sources().Create(ctx, &source); err != nil {
-		t.Fatal(err)
-	}
-	if err := s.Destinations().Create(ctx, &destination); err != nil {
-		t.Fatal(err)
-	}
-	connection := hook.Connection{Project: project.ID, Name: "orders", Source: source.ID, Destination: destination.ID}
-	if err := s.Connections().Create(ctx, &connection); err != nil {
-		t.Fatal(err)
-	}
-	for _, target := range []hook.Target{{}, {Deferred: true}, {Held: true}} {
-		target.Connection, target.Destination = connection.ID, destination.ID
-		a := &hook.Acceptance{Event: hook.Event{Project: project.ID, Source: source.ID, Payload: []byte("{}"), Targets: []hook.Target{target}}}
-		if _, err := s.Accept(ctx, a); err != nil {
-			t.Fatal(err)
-		}
-	}
-	return s, dir, connection
-}
-
-func check(t *testing.T, dir string) sqlite.Report {
-	t.Helper()
-	report, err := sqlite.Check(t.Context(), dir)
+	report, err := check.Folder(t.Context(), dir)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -61,21 +22,21 @@ func check(t *testing.T, dir string) sqlite.Report {
 }
 
 func TestCheckOfAHealthyFolder(t *testing.T) {
-	s, dir, _ := filled(t)
-	report := check(t, dir)
+	s, dir, _ := sqlitetest.Filled(t)
+	report := look(t, dir)
 	if !report.Healthy() || !report.InUse || report.Version == 0 || report.SizeBytes == 0 || report.Engine == "" {
 		t.Errorf("beside a running server: %+v", report)
 	}
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if report := check(t, dir); !report.Healthy() || report.InUse {
+	if report := look(t, dir); !report.Healthy() || report.InUse {
 		t.Errorf("after it was closed: %+v", report)
 	}
-	if report := check(t, t.TempDir()); report.Version != 0 || len(report.Findings) == 0 {
+	if report := look(t, t.TempDir()); report.Version != 0 || len(report.Findings) == 0 {
 		t.Errorf("of an empty folder: %+v", report)
 	}
-	if _, err := sqlite.Check(t.Context(), filepath.Join(dir, "nowhere")); err == nil {
+	if _, err := check.Folder(t.Context(), filepath.Join(dir, "nowhere")); err == nil {
 		t.Error("a folder that is not there passed")
 	}
 }
@@ -100,19 +61,19 @@ func TestCheckFindsWhatIsWrong(t *testing.T) {
 		"scribbled database": {scribble, "damaged"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s, dir, _ := filled(t)
+			s, dir, _ := sqlitetest.Filled(t)
 			if err := s.Close(); err != nil {
 				t.Fatal(err)
 			}
 			test.harm(t, dir)
-			report := check(t, dir)
+			report := look(t, dir)
 			found := false
 			for _, f := range report.Findings {
 				found = found || strings.Contains(f.What+f.Mend, test.want)
 				if strings.Contains(f.What, "\n") {
 					t.Errorf("%q is more than a line", f.What)
 				}
-				if f.Mend == "" && f.Severity != sqlite.Note {
+				if f.Mend == "" && f.Severity != check.Note {
 					t.Errorf("%q does not say how to mend it", f.What)
 				}
 			}
@@ -147,7 +108,7 @@ func removed(name string) harm {
 func statement(text string) harm {
 	return func(t *testing.T, dir string) {
 		t.Helper()
-		execute(t, dir, text)
+		sqlitetest.Execute(t, dir, text)
 	}
 }
 
