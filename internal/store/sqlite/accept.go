@@ -13,17 +13,22 @@ import (
 
 // Accept implements store.Accepter.
 func (s *Store) Accept(ctx context.Context, acceptance *hook.Acceptance) (hook.Receipt, error) {
-	ev := &acceptance.Event
-	s.identify(ev)
-	acc := &accepting{
-		acceptance: acceptance,
-		targets:    sqlstore.EncodeTargets(ev.ID, ev.Targets),
-		request:    sqlstore.EncodeRequest(ev),
-	}
+	acc := s.accepting(acceptance)
 	if err := s.writer.Do(ctx, &operation{Apply: acc.apply}); err != nil {
 		return hook.Receipt{}, err
 	}
 	return acc.receipt, nil
+}
+
+// accepting prepares an acceptance for the writer.
+func (s *Store) accepting(acceptance *hook.Acceptance) *accepting {
+	ev := &acceptance.Event
+	s.identify(ev)
+	return &accepting{
+		acceptance: acceptance,
+		targets:    sqlstore.EncodeTargets(ev.ID, ev.Targets),
+		request:    sqlstore.EncodeRequest(ev),
+	}
 }
 
 // identify gives ids and a time to an event whose caller left them out.
@@ -120,6 +125,7 @@ func (b *batch) target(ctx context.Context, ev *hook.Event, t *hook.Target) erro
 	return b.insertWaiting(ctx, waiting{
 		id: t.Delivery, project: ev.Project, event: ev.ID, connection: t.Connection, destination: t.Destination,
 		held: t.Held, reason: t.Reason, created: ev.ReceivedAt, due: ev.ReceivedAt,
+		replay: t.Replay,
 	})
 }
 
@@ -133,6 +139,7 @@ type waiting struct {
 	held         bool
 	reason       string // why it is held
 	created, due time.Time
+	replay       hook.ReplayID
 }
 
 // reasonDeleted is the reason that the store gives by itself.
@@ -152,7 +159,8 @@ func (b *batch) insertWaiting(ctx context.Context, d waiting) error {
 	}
 	created := sqlstore.Millis(d.created)
 	b.move(d.project, d.destination, 0, state)
+	b.progressed(d.replay, func(p *hook.ReplayProgress) { countEnd(p, state, 1) })
 	_, err := b.w.sql.insertWaiting.Exec(ctx, int64(d.id), int64(d.project), int64(d.event), int64(d.connection), int64(d.destination),
-		int64(state), created, created, commit.NullText(reason), next, nil)
+		int64(state), created, created, commit.NullText(reason), next, nil, nullID(int64(d.replay)))
 	return err
 }

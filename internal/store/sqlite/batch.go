@@ -36,6 +36,8 @@ type batch struct {
 	sources     map[[2]int64]struct{}
 	connections map[[3]int64]struct{}
 	refused     map[hook.SourceID]struct{} // sources whose refusals are to be bounded
+	replays     map[hook.ReplayID]*hook.ReplayProgress
+	examples    map[exampleKey]*example
 	onCommit    []func()
 }
 
@@ -162,6 +164,12 @@ func (b *batch) Flush(ctx context.Context) error {
 	if err := b.writeNumbers(ctx); err != nil {
 		return err
 	}
+	if err := b.writeReplays(ctx); err != nil {
+		return err
+	}
+	if err := b.writeExamples(ctx); err != nil {
+		return err
+	}
 	for source := range b.refused {
 		if _, err := b.w.sql.boundRefusals.Exec(ctx, int64(source), int64(store.MaxRefusals)); err != nil {
 			return err
@@ -193,7 +201,7 @@ func (b *batch) writeOld(ctx context.Context) error {
 			continue
 		}
 		_, err := b.w.sql.insertWaiting.Exec(ctx, int64(d.id), int64(d.project), int64(d.event), int64(d.connection), int64(d.destination),
-			int64(hook.StateSending), d.created, d.created, nil, nil, noLease)
+			int64(hook.StateSending), d.created, d.created, nil, nil, noLease, nil)
 		if err != nil {
 			return err
 		}
@@ -248,6 +256,7 @@ func (b *batch) Committed() {
 		clear(w.numbers)
 	}
 	maps.Copy(w.numbers, b.numbers)
+	b.committedExamples()
 	for key := range b.sources {
 		w.known.sources[key] = struct{}{}
 	}

@@ -16,18 +16,25 @@ import (
 func (s *Store) Retry(ctx context.Context, project hook.ProjectID, deliveries []hook.DeliveryID, now time.Time) (int, error) {
 	return s.eachOf(ctx, deliveries, func(ctx context.Context, b *batch, id hook.DeliveryID) (bool, error) {
 		row, err := b.delivery(ctx, id)
-		if err != nil || row == nil || row.project != project || b.deleted(row.connection) {
+		if err != nil || row == nil || row.project != project {
 			return false, err
 		}
-		switch {
-		case row.state == hook.StatePending && row.next > sqlstore.Millis(now):
-			return true, b.makeDue(ctx, row, now, row.manual)
-		case row.state == hook.StateHeld || row.state.Final():
-			return true, b.makeDue(ctx, row, now, true)
-		default:
-			return false, nil
-		}
+		return b.retry(ctx, row, now)
 	})
+}
+
+// retry makes a delivery due now, and reports whether this changed anything.
+func (b *batch) retry(ctx context.Context, row *deliveryRow, now time.Time) (bool, error) {
+	switch {
+	case b.deleted(row.connection):
+		return false, nil
+	case row.state == hook.StatePending && row.next > sqlstore.Millis(now):
+		return true, b.makeDue(ctx, row, now, row.manual)
+	case row.state == hook.StateHeld || row.state.Final():
+		return true, b.makeDue(ctx, row, now, true)
+	default:
+		return false, nil
+	}
 }
 
 // Cancel implements store.Queue.

@@ -79,7 +79,7 @@ func (s *settling) insert(ctx context.Context, b *batch, d *inlineDelivery) erro
 	attempts := int64(0)
 	if s.Attempt != nil {
 		first, attempts = s.attempt, 1
-		b.attempted(l, s.Attempt, r.at)
+		b.attempted(&deliveryRow{lane: l, id: s.Job.Delivery.ID, attempts: attempts}, &s.Settlement, r.at)
 	}
 	b.ended(l, r.state, r.at)
 	b.move(d.project, d.destination, 0, r.state)
@@ -93,7 +93,7 @@ func (s *settling) update(ctx context.Context, b *batch, row *deliveryRow) error
 	r := s.result(b, row.connection)
 	if s.Attempt != nil {
 		row.attempts++
-		b.attempted(row.lane, s.Attempt, r.at)
+		b.attempted(row, &s.Settlement, r.at)
 		if err := b.addAttempt(ctx, row, s.attempt); err != nil {
 			return err
 		}
@@ -165,9 +165,17 @@ func (b *batch) each(l lane, at time.Time, do func(*hook.Numbers)) {
 	do(b.count(l.project, store.ByDestination, int64(l.destination), at))
 }
 
-// attempted counts an attempt.
-func (b *batch) attempted(l lane, a *hook.Attempt, at time.Time) {
-	b.each(l, at, func(n *hook.Numbers) {
+// attempted counts the newest attempt of a delivery.
+func (b *batch) attempted(row *deliveryRow, s *hook.Settlement, at time.Time) {
+	a := s.Attempt
+	b.progressed(row.replay, func(p *hook.ReplayProgress) {
+		p.Attempts++
+		if a.Outcome != hook.OutcomeSuccess {
+			p.Errors++
+		}
+	})
+	b.failed(row, s, at)
+	b.each(row.lane, at, func(n *hook.Numbers) {
 		n.Attempts++
 		if n.Outcomes == nil {
 			n.Outcomes = map[hook.Outcome]int64{}
@@ -204,6 +212,7 @@ type deliveryRow struct {
 	attempts int64
 	manual   bool
 	next     int64
+	replay   hook.ReplayID
 }
 
 // delivery reads a delivery's row; nil when it has none.
@@ -214,6 +223,7 @@ func (b *batch) delivery(ctx context.Context, id hook.DeliveryID) (*deliveryRow,
 			lane: lane{hook.ProjectID(commit.Int(row[0])), hook.ConnectionID(commit.Int(row[1])), hook.DestinationID(commit.Int(row[2]))},
 			id:   id, state: hook.State(commit.Int(row[3])), attempts: commit.Int(row[4]), manual: commit.Int(row[5]) != 0,
 			next: commit.Int(row[6]), event: hook.EventID(commit.Int(row[7])),
+			replay: hook.ReplayID(commit.Int(row[8])),
 		}
 		return nil
 	}, int64(id))
@@ -243,6 +253,10 @@ type change struct {
 // setState brings a row to another state and ends its lease.
 func (b *batch) setState(ctx context.Context, row *deliveryRow, to change) error {
 	b.move(row.project, row.destination, row.state, to.state)
+	b.progressed(row.replay, func(p *hook.ReplayProgress) {
+		countEnd(p, row.state, -1)
+		countEnd(p, to.state, 1)
+	})
 	_, err := b.w.sql.updateDelivery.Exec(ctx, int64(to.state), row.attempts, sqlstore.Millis(to.at),
 		commit.NullText(to.reason), to.next, to.manual, int64(row.id))
 	return err

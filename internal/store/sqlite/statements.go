@@ -34,6 +34,8 @@ type statements struct {
 	oldRefusals, oldNumbers                                              *commit.Statement
 	forgetSource, forgetConnection                                       *commit.Statement
 	fillProbe, emptyProbe                                                *commit.Statement
+
+	addProgress, saveExample *commit.Statement
 }
 
 // texts names each statement's text. Literals such as "state = 1" are part of them
@@ -56,9 +58,9 @@ func (s *statements) texts() map[**commit.Statement]string {
 
 		&s.insertSettled: "INSERT INTO delivery (id, project, event, connection, destination, state, attempts, created_at, updated_at, reason, next_at, first)" +
 			" VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-		&s.insertWaiting: "INSERT INTO delivery (id, project, event, connection, destination, state, attempts, created_at, updated_at, reason, next_at, lease)" +
-			" VALUES (?, ?, ?, ?, ?, ?, 0, ?, ?, ?, ?, ?)",
-		&s.readDelivery: "SELECT project, connection, destination, state, attempts, manual, next_at, event FROM delivery WHERE id = ?",
+		&s.insertWaiting: "INSERT INTO delivery (id, project, event, connection, destination, state, attempts, created_at, updated_at, reason, next_at, lease, replay)" +
+			" VALUES (?, ?, ?, ?, ?, ?, 0, ?, ?, ?, ?, ?, ?)",
+		&s.readDelivery: "SELECT project, connection, destination, state, attempts, manual, next_at, event, replay FROM delivery WHERE id = ?",
 		&s.readState:    "SELECT state FROM delivery WHERE id = ?",
 		&s.updateDelivery: "UPDATE delivery SET state = ?, attempts = ?, updated_at = ?, reason = ?, next_at = ?, manual = ?, owner = NULL, lease = NULL" +
 			" WHERE id = ?",
@@ -98,6 +100,12 @@ func (s *statements) texts() map[**commit.Statement]string {
 			" AND NOT EXISTS (SELECT 1 FROM event WHERE source = ?2) AND NOT EXISTS (SELECT 1 FROM refusal WHERE source = ?2)",
 		&s.forgetConnection: "DELETE FROM log_connection WHERE project = ?1 AND connection = ?2 AND destination = ?3" +
 			" AND NOT EXISTS (SELECT 1 FROM connection WHERE id = ?2) AND NOT EXISTS (SELECT 1 FROM delivery WHERE connection = ?2)",
+		&s.addProgress: "UPDATE replay SET looked = looked + ?, selected = selected + ?, made = made + ?, succeeded = succeeded + ?, failed = failed + ?," +
+			" canceled = canceled + ?, attempts = attempts + ?, errors = errors + ?, updated_at = max(updated_at, ?) WHERE id = ?",
+		&s.saveExample: "INSERT INTO example (destination, outcome, at, delivery, number, status, text) SELECT id, ?, ?, ?, ?, ?, ? FROM destination" +
+			" WHERE id = ? ON CONFLICT DO UPDATE SET at = excluded.at, delivery = excluded.delivery, number = excluded.number," +
+			" status = excluded.status, text = excluded.text",
+
 		&s.fillProbe:  "INSERT INTO meta (key, value) VALUES ('probe', zeroblob(16384))",
 		&s.emptyProbe: "DELETE FROM meta WHERE key = 'probe'",
 	}

@@ -29,6 +29,7 @@ type writer struct {
 	known   known
 	dedupe  *dedupe.Index
 	numbers map[numbersKey]*hook.Numbers // stored values of the minutes in use
+	shown   map[exampleKey]time.Time     // when examples of failures were last stored
 	mark    mark
 	// inherited is the newest event of earlier processes. What came later has always
 	// been in memory, so that Reclaim looks no further: it would never end while new
@@ -67,7 +68,7 @@ func (w *writer) close() error {
 // newWriter prepares the writer on the store's own connection. What it returns is to be
 // closed also when it fails.
 func newWriter(ctx context.Context, s *Store, options *Options) (*writer, error) {
-	w := &writer{conn: s.conn, now: options.Now, inline: newInlineSet(), numbers: map[numbersKey]*hook.Numbers{}}
+	w := &writer{conn: s.conn, now: options.Now, inline: newInlineSet(), numbers: map[numbersKey]*hook.Numbers{}, shown: map[exampleKey]time.Time{}}
 	err := commit.Raw(s.conn, func(conn driver.Conn) error {
 		var err error
 		w.sql, err = prepareAll(ctx, conn)
@@ -91,7 +92,7 @@ func newWriter(ctx context.Context, s *Store, options *Options) (*writer, error)
 		return w, err
 	}
 	highest := int64(0)
-	for _, table := range []string{"event", "delivery", "refusal", "source", "destination", "connection", "project", "token"} {
+	for _, table := range []string{"event", "delivery", "refusal", "source", "destination", "connection", "project", "token", "replay", "audit"} {
 		var id sql.NullInt64
 		if err := s.conn.QueryRowContext(ctx, "SELECT max(id) FROM "+table).Scan(&id); err != nil {
 			return w, fmt.Errorf("look for the newest id: %w", err)

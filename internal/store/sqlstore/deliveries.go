@@ -12,16 +12,17 @@ import (
 	"malote.dev/malote/internal/store"
 )
 
-const deliveryColumns = "id, project, event, connection, destination, state, attempts, created_at, updated_at, reason, next_at"
+const deliveryColumns = "id, project, event, connection, destination, state, attempts, created_at, updated_at, reason, next_at, replay"
 
 func scanDelivery(row interface{ Scan(into ...any) error }) (hook.Delivery, error) {
 	var d hook.Delivery
 	var state, created, updated int64
 	var reason sql.NullString
-	var next sql.NullInt64
+	var next, replay sql.NullInt64
 	err := row.Scan((*int64)(&d.ID), (*int64)(&d.Project), (*int64)(&d.Event), (*int64)(&d.Connection), (*int64)(&d.Destination),
-		&state, &d.Attempts, &created, &updated, &reason, &next)
+		&state, &d.Attempts, &created, &updated, &reason, &next, &replay)
 	d.State, d.CreatedAt, d.UpdatedAt, d.Reason = hook.State(state), Time(created), Time(updated), reason.String
+	d.Replay = hook.ReplayID(replay.Int64)
 	if d.State == hook.StatePending {
 		d.NextAttemptAt = optionalTime(next)
 	}

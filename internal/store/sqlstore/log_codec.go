@@ -28,6 +28,10 @@ func EncodeRequest(ev *hook.Event) []byte {
 		e.fixed(int64(ev.Unmatched[i].Connection))
 		e.text(ev.Unmatched[i].Error)
 	}
+	if ev.Parent != 0 || ev.Replay != 0 {
+		e.int(int64(ev.Parent))
+		e.int(int64(ev.Replay))
+	}
 	return e.buf
 }
 
@@ -52,6 +56,7 @@ func DecodeRequest(data []byte, ev *hook.Event) error {
 		}
 		ev.Unmatched = append(ev.Unmatched, hook.Miss{Connection: hook.ConnectionID(d.fixed()), Error: d.text()})
 	}
+	ev.Parent, ev.Replay = hook.EventID(d.int()), hook.ReplayID(d.int())
 	return d.end()
 }
 
