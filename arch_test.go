@@ -70,8 +70,11 @@ var layers = map[string]int{
 
 	"internal/store/sqlite": 4,
 	"internal/api":          4,
-	"internal/api/body":     4,
+	"internal/api/control":  4,
+	"internal/api/stats":    4,
 	"internal/api/rest":     3,
+	"internal/api/body":     2,
+	"internal/api/lookup":   3,
 	"internal/demo":         4,
 
 	"internal/app":    5,

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"malote.dev/malote/internal/api/body"
+	"malote.dev/malote/internal/api/lookup"
 	"malote.dev/malote/internal/api/rest"
 	"malote.dev/malote/internal/hook"
 	"malote.dev/malote/internal/page"
@@ -88,7 +89,7 @@ type listDeliveriesIn struct {
 	Event       string `query:"event" doc:"Of this event"`
 	Connection  string `query:"connection" doc:"Over this connection: id or name"`
 	Destination string `query:"destination" doc:"To this destination: id or name"`
-	TimeRange
+	rest.TimeRange
 	rest.Paging
 }
 
@@ -108,11 +109,11 @@ func (s *server) listDeliveries(ctx context.Context, in *listDeliveriesIn) (*res
 			return nil, rest.InvalidQuery("event", err.Error())
 		}
 	}
-	if query.Connection, err = s.connectionRef(ctx, in.Connection); err != nil {
-		return nil, unknownRef("connection", err)
+	if query.Connection, err = lookup.Connection(ctx, s.Store, query.Project, in.Connection); err != nil {
+		return nil, rest.UnknownRef("connection", err)
 	}
-	if query.Destination, err = s.destinationRef(ctx, in.Destination); err != nil {
-		return nil, unknownRef("destination", err)
+	if query.Destination, err = lookup.Destination(ctx, s.Store, query.Project, in.Destination); err != nil {
+		return nil, rest.UnknownRef("destination", err)
 	}
 	found, err := s.Store.Deliveries(ctx, query)
 	if err != nil {
@@ -122,30 +123,6 @@ func (s *server) listDeliveries(ctx context.Context, in *listDeliveriesIn) (*res
 }
 
 func showDelivery(d *hook.Delivery) hook.Delivery { return *d }
-
-// connectionRef turns the id or name of a connection in a filter into its id.
-func (s *server) connectionRef(ctx context.Context, ref string) (hook.ConnectionID, error) {
-	if ref == "" {
-		return 0, nil
-	}
-	if id, err := hook.ParseID[hook.ConnectionID](ref); err == nil {
-		return id, nil
-	}
-	c, err := s.Store.Connections().Get(ctx, rest.ProjectOf(ctx), ref)
-	return c.ID, err
-}
-
-// destinationRef turns the id or name of a destination in a filter into its id.
-func (s *server) destinationRef(ctx context.Context, ref string) (hook.DestinationID, error) {
-	if ref == "" {
-		return 0, nil
-	}
-	if id, err := hook.ParseID[hook.DestinationID](ref); err == nil {
-		return id, nil
-	}
-	d, err := s.Store.Destinations().Get(ctx, rest.ProjectOf(ctx), ref)
-	return d.ID, err
-}
 
 func (s *server) findDelivery(ctx context.Context, ref string) (hook.Delivery, error) {
 	id, err := hook.ParseID[hook.DeliveryID](ref)
@@ -326,11 +303,11 @@ func (s *server) retryQuery(ctx context.Context, filter *RetryFilter) (store.Del
 		query.Event, err = hook.ParseID[hook.EventID](filter.Event)
 		note("event", err)
 	}
-	if query.Connection, err = s.connectionRef(ctx, filter.Connection); hook.KindOf(err) != hook.KindNotFound && err != nil {
+	if query.Connection, err = lookup.Connection(ctx, s.Store, query.Project, filter.Connection); hook.KindOf(err) != hook.KindNotFound && err != nil {
 		return query, err
 	}
 	note("connection", err)
-	if query.Destination, err = s.destinationRef(ctx, filter.Destination); hook.KindOf(err) != hook.KindNotFound && err != nil {
+	if query.Destination, err = lookup.Destination(ctx, s.Store, query.Project, filter.Destination); hook.KindOf(err) != hook.KindNotFound && err != nil {
 		return query, err
 	}
 	note("destination", err)

@@ -5,6 +5,7 @@ import (
 	"net/http"
 
 	"malote.dev/malote/internal/api/body"
+	"malote.dev/malote/internal/api/lookup"
 	"malote.dev/malote/internal/api/rest"
 	"malote.dev/malote/internal/destination"
 	"malote.dev/malote/internal/hook"
@@ -72,8 +73,8 @@ func (s *server) destinationRoutes() []*rest.Route {
 		},
 		{
 			Method: http.MethodGet, Path: "/destination/{id}/secret", ID: "destination.secret.get", Role: hook.RoleAdmin,
-			Summary: "Show the signing secret of a destination", More: "Who looked is written to the log.",
-			Bind: rest.Handle(s.destinationSecret),
+			Summary: "Show the signing secret of a destination", More: "Who looked is recorded in the audit.",
+			Bind: rest.Handle(s.destinationSecret), Reveals: true,
 		},
 		{
 			Method: http.MethodPost, Path: "/destination/{id}/secret/rotate", ID: "destination.secret.rotate", Role: hook.RoleAdmin,
@@ -373,7 +374,7 @@ func (s *server) followDestination(ctx context.Context, d *hook.Destination) (*r
 	defer s.Deliver.Wake(d.ID)
 	total := PauseOut{}
 	var connections []hook.ConnectionID
-	err := each(ctx, s.Store.Connections(), d.Project, func(c *hook.Connection) {
+	err := lookup.Each(ctx, s.Store.Connections(), d.Project, func(c *hook.Connection) {
 		if c.Destination == d.ID && !c.Paused {
 			connections = append(connections, c.ID)
 		}

@@ -6,9 +6,9 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
-	"time"
 
 	"malote.dev/malote/internal/api/body"
+	"malote.dev/malote/internal/api/lookup"
 	"malote.dev/malote/internal/api/rest"
 	"malote.dev/malote/internal/hook"
 	"malote.dev/malote/internal/store"
@@ -50,6 +50,7 @@ func (s *server) eventRoutes() []*rest.Route {
 			Method: http.MethodPost, Path: "/event", ID: "event.create", Role: hook.RoleOperator, Status: http.StatusAccepted,
 			Summary: "Publish an event to a source", More: "It is durable when this is answered.",
 			In: EventIn{}, MaxBody: maxPublish, Bind: rest.Handle(s.publishEvent),
+			Unaudited: "the event is the record, and there may be thousands a second",
 		},
 		{
 			Method: http.MethodGet, Path: "/event/{id}", ID: "event.get", Role: hook.RoleViewer,
@@ -63,18 +64,12 @@ func (s *server) eventRoutes() []*rest.Route {
 	}
 }
 
-// TimeRange selects by time.
-type TimeRange struct {
-	After  time.Time `query:"after" doc:"At or after this time"`
-	Before time.Time `query:"before" doc:"Before this time"`
-}
-
 type listEventsIn struct {
 	Source string `query:"source" doc:"Of this source: id or name"`
 	Type   string `query:"type" doc:"Of this type; * stands for any run of characters"`
 	Key    string `query:"key" doc:"With exactly this business key"`
 	Text   string `query:"text" doc:"With this text in the payload"`
-	TimeRange
+	rest.TimeRange
 	rest.Paging
 }
 
@@ -86,38 +81,14 @@ func (s *server) listEvents(ctx context.Context, in *listEventsIn) (*rest.Out[re
 	query := store.EventQuery{
 		Project: rest.ProjectOf(ctx), Type: in.Type, Key: in.Key, Text: in.Text, After: in.After, Before: in.Before, Page: req,
 	}
-	if query.Source, err = s.sourceRef(ctx, in.Source); err != nil {
-		return nil, err
+	if query.Source, err = lookup.Source(ctx, s.Store, query.Project, in.Source); err != nil {
+		return nil, rest.UnknownRef("source", err)
 	}
 	found, err := s.Store.Events(ctx, query)
 	if err != nil {
 		return nil, err
 	}
 	return rest.ListOf[hook.EventID](found, s.showEvent), nil
-}
-
-// sourceRef turns the id or name of a source in a filter into its id. An id is taken
-// as it is: the events of a deleted source can still be listed.
-func (s *server) sourceRef(ctx context.Context, ref string) (hook.SourceID, error) {
-	if ref == "" {
-		return 0, nil
-	}
-	if id, err := hook.ParseID[hook.SourceID](ref); err == nil {
-		return id, nil
-	}
-	source, err := s.Store.Sources().Get(ctx, rest.ProjectOf(ctx), ref)
-	if err != nil {
-		return 0, unknownRef("source", err)
-	}
-	return source.ID, nil
-}
-
-// unknownRef turns a "not found" of a filter's noun into a problem of the query.
-func unknownRef(parameter string, err error) error {
-	if hook.KindOf(err) == hook.KindNotFound {
-		return rest.InvalidQuery(parameter, err.Error())
-	}
-	return err
 }
 
 // showEvent masks the places where the source's requests carry a secret. They were

@@ -24,6 +24,7 @@ func (s *server) flowRoutes() []*rest.Route {
 		{
 			Method: http.MethodPost, Path: "/flow/plan", ID: "flow.plan", Role: hook.RoleOperator,
 			Summary: "Show what applying a flow would change", In: flow.Request{}, Bind: rest.Handle(s.planFlow),
+			Unaudited: "it changes nothing",
 		},
 		{
 			Method: http.MethodPost, Path: "/flow/apply", ID: "flow.apply", Role: hook.RoleAdmin,

@@ -3,7 +3,6 @@ package api
 import (
 	"context"
 	"fmt"
-	"log/slog"
 
 	"malote.dev/malote/internal/api/rest"
 	"malote.dev/malote/internal/hook"
@@ -37,11 +36,9 @@ type reference string
 // String implements fmt.Stringer.
 func (r reference) String() string { return string(r) }
 
-// audit writes to the log who did what.
+// audit notes who did what to which noun.
 func (s *server) audit(ctx context.Context, what string, noun fmt.Stringer) {
-	c := rest.CallerOf(ctx)
-	s.Logger.LogAttrs(ctx, slog.LevelInfo, "somebody acted through the API", slog.String("action", what), slog.String("id", noun.String()),
-		slog.String("project", c.Project.String()), slog.String("token", c.Token.ID.String()), slog.String("request_id", rest.RequestID(ctx)))
+	rest.Acted(ctx, s.Logger, what, noun)
 }
 
 // checkName returns the problem of a noun's name.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 
+	"malote.dev/malote/internal/api/lookup"
 	"malote.dev/malote/internal/api/rest"
 	"malote.dev/malote/internal/hook"
 	"malote.dev/malote/internal/store"
@@ -45,8 +46,8 @@ func (s *server) listRefused(ctx context.Context, in *listRefusedIn) (*rest.Out[
 		return nil, err
 	}
 	query := store.RefusalQuery{Project: rest.ProjectOf(ctx), Page: req}
-	if query.Source, err = s.sourceRef(ctx, in.Source); err != nil {
-		return nil, err
+	if query.Source, err = lookup.Source(ctx, s.Store, query.Project, in.Source); err != nil {
+		return nil, rest.UnknownRef("source", err)
 	}
 	found, err := s.Store.ListRefusals(ctx, query)
 	if err != nil {

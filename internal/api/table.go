@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"malote.dev/malote/internal/api/rest"
+	"malote.dev/malote/internal/api/stats"
 )
 
 // table returns every route of the API.
@@ -12,6 +13,6 @@ func (s *server) table() []*rest.Route {
 		s.sourceRoutes(), s.destinationRoutes(), s.connectionRoutes(),
 		s.eventRoutes(), s.deliveryRoutes(), s.refusedRoutes(),
 		s.providerRoutes(), s.projectRoutes(), s.tokenRoutes(),
-		s.statsRoutes(), s.flowRoutes(), s.streamRoutes(),
+		stats.Routes(stats.Options{Nouns: s.Store, Numbers: s.Store, Now: s.Now}), s.flowRoutes(), s.streamRoutes(),
 	)
 }

@@ -31,6 +31,9 @@ type Route struct {
 	MaxBody int64  // bytes; 0: one MiB
 	Answers string // media type of an answer that is not JSON
 	Bind    Binder // Handle or Raw of the handler
+
+	Reveals   bool   // it shows a secret: successful calls are audited, although they change nothing
+	Unaudited string // why calls that are no GET are not audited; "": they are
 }
 
 // tag groups the operations of a noun in the description.

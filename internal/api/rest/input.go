@@ -3,6 +3,7 @@ package rest
 import (
 	"strconv"
 	"strings"
+	"time"
 
 	"malote.dev/malote/internal/hook"
 	"malote.dev/malote/internal/page"
@@ -30,6 +31,12 @@ type IfMatch struct {
 type Paging struct {
 	Limit    int    `query:"limit" minimum:"1" maximum:"250" default:"50" doc:"How many items"`
 	Iterator string `query:"iterator" doc:"The iterator of the page before, or the prevIterator of the page after"`
+}
+
+// TimeRange selects by time.
+type TimeRange struct {
+	After  time.Time `query:"after" doc:"At or after this time"`
+	Before time.Time `query:"before" doc:"Before this time"`
 }
 
 // List is one page of a list.

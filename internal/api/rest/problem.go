@@ -124,6 +124,15 @@ func problemOf(err error) *problem {
 // InvalidQuery is the answer to a wrong parameter of the query.
 func InvalidQuery(name, message string) error { return badQuery(name, message) }
 
+// UnknownRef turns the "not found" of the noun that a filter names into a problem of
+// the query's parameter. Other errors stay what they are.
+func UnknownRef(parameter string, err error) error {
+	if hook.KindOf(err) == hook.KindNotFound {
+		return badQuery(parameter, err.Error())
+	}
+	return err
+}
+
 func badQuery(name, message string) *problem {
 	return &problem{
 		status: http.StatusUnprocessableEntity,

@@ -29,8 +29,10 @@ type Options struct {
 	Authenticate func(ctx context.Context, text string) (hook.Token, error)
 	// Project returns the id of a project by id or name.
 	Project func(ctx context.Context, ref string) (hook.ProjectID, error)
-	Home    hook.Project // the default project, whose admins reach all others
-	UI      http.Handler // what is served outside of the API; nil: nothing
+	Home    hook.Project               // the default project, whose admins reach all others
+	Audit   Recorder                   // of what succeeded; nil: nothing is recorded
+	Remote  func(*http.Request) string // address of a caller for the audit; nil: the connection's other end
+	UI      http.Handler               // what is served outside of the API; nil: nothing
 	Logger  *slog.Logger
 	Now     func() time.Time // nil: time.Now
 }
@@ -47,6 +49,9 @@ type Server struct {
 func New(options Options) (*Server, error) {
 	if options.Now == nil {
 		options.Now = time.Now
+	}
+	if options.Remote == nil {
+		options.Remote = peer
 	}
 	s := &Server{options: options, mux: http.NewServeMux(), answers: newAnswers(options.Now)}
 	description, err := json.Marshal(newAdapter(s, s.mux).OpenAPI())

@@ -1,4 +1,7 @@
-package api
+// Package stats answers the API's questions about numbers: what happened with each noun,
+// over time, what waits, and how bad it is at each destination. They come from the
+// counters that the store keeps, never from counting rows of the log.
+package stats
 
 import (
 	"cmp"
@@ -8,9 +11,9 @@ import (
 	"slices"
 	"time"
 
+	"malote.dev/malote/internal/api/lookup"
 	"malote.dev/malote/internal/api/rest"
 	"malote.dev/malote/internal/hook"
-	"malote.dev/malote/internal/page"
 	"malote.dev/malote/internal/store"
 )
 
@@ -78,7 +81,19 @@ type DestinationBacklog struct {
 	States map[string]int64 `json:"states" doc:"How many deliveries are in each state that is not final"`
 }
 
-func (s *server) statsRoutes() []*rest.Route {
+// Options are what the answers are made from. All fields are needed.
+type Options struct {
+	Nouns   lookup.Tables
+	Numbers store.Numbers
+	Now     func() time.Time
+}
+
+// service is what the handlers share.
+type service struct{ Options }
+
+// Routes returns the routes below /stats.
+func Routes(options Options) []*rest.Route {
+	s := &service{options}
 	kinds := []string{"source", "connection", "destination"}
 	routes := append(make([]*rest.Route, 0, 2+2*len(kinds)), []*rest.Route{
 		{
@@ -181,21 +196,21 @@ type named struct {
 }
 
 // nouns returns every noun of a kind in the caller's project, by name.
-func (s *server) nouns(ctx context.Context, kind string) ([]named, error) {
+func (s *service) nouns(ctx context.Context, kind string) ([]named, error) {
 	project := rest.ProjectOf(ctx)
 	var found []named
 	var err error
 	switch kind {
 	case "source":
-		err = each(ctx, s.Store.Sources(), project, func(n *hook.Source) {
+		err = lookup.Each(ctx, s.Nouns.Sources(), project, func(n *hook.Source) {
 			found = append(found, named{int64(n.ID), n.ID.String(), n.Name})
 		})
 	case "connection":
-		err = each(ctx, s.Store.Connections(), project, func(n *hook.Connection) {
+		err = lookup.Each(ctx, s.Nouns.Connections(), project, func(n *hook.Connection) {
 			found = append(found, named{int64(n.ID), n.ID.String(), n.Name})
 		})
 	default:
-		err = each(ctx, s.Store.Destinations(), project, func(n *hook.Destination) {
+		err = lookup.Each(ctx, s.Nouns.Destinations(), project, func(n *hook.Destination) {
 			found = append(found, named{int64(n.ID), n.ID.String(), n.Name})
 		})
 	}
@@ -203,41 +218,23 @@ func (s *server) nouns(ctx context.Context, kind string) ([]named, error) {
 	return found, err
 }
 
-// each walks through all nouns of a project.
-func each[T any](ctx context.Context, table store.Table[T], project hook.ProjectID, visit func(*T)) error {
-	req := page.Request{Limit: page.MaxLimit}
-	for {
-		found, err := table.List(ctx, project, req)
-		if err != nil {
-			return err
-		}
-		for i := range found.Items {
-			visit(&found.Items[i])
-		}
-		if found.Done || len(found.Items) == 0 {
-			return nil
-		}
-		req.From = found.Last
-	}
-}
-
 // find returns one noun of a kind.
-func (s *server) find(ctx context.Context, kind, ref string) (named, error) {
+func (s *service) find(ctx context.Context, kind, ref string) (named, error) {
 	project := rest.ProjectOf(ctx)
 	switch kind {
 	case "source":
-		n, err := s.Store.Sources().Get(ctx, project, ref)
+		n, err := s.Nouns.Sources().Get(ctx, project, ref)
 		return named{int64(n.ID), n.ID.String(), n.Name}, err
 	case "connection":
-		n, err := s.Store.Connections().Get(ctx, project, ref)
+		n, err := s.Nouns.Connections().Get(ctx, project, ref)
 		return named{int64(n.ID), n.ID.String(), n.Name}, err
 	default:
-		n, err := s.Store.Destinations().Get(ctx, project, ref)
+		n, err := s.Nouns.Destinations().Get(ctx, project, ref)
 		return named{int64(n.ID), n.ID.String(), n.Name}, err
 	}
 }
 
-func (s *server) totals(ctx context.Context, kind string, in *spanIn) (*rest.Out[TotalsOut], error) {
+func (s *service) totals(ctx context.Context, kind string, in *spanIn) (*rest.Out[TotalsOut], error) {
 	from, to, err := in.bounds(s.Now())
 	if err != nil {
 		return nil, err
@@ -246,7 +243,7 @@ func (s *server) totals(ctx context.Context, kind string, in *spanIn) (*rest.Out
 	if err != nil {
 		return nil, err
 	}
-	counts, err := s.Store.Totals(ctx, store.NumbersQuery{Project: rest.ProjectOf(ctx), Scope: scopeOf(kind), From: from, To: to})
+	counts, err := s.Numbers.Totals(ctx, store.NumbersQuery{Project: rest.ProjectOf(ctx), Scope: scopeOf(kind), From: from, To: to})
 	if err != nil {
 		return nil, err
 	}
@@ -259,7 +256,7 @@ func (s *server) totals(ctx context.Context, kind string, in *spanIn) (*rest.Out
 	return rest.Answer(shown), nil
 }
 
-func (s *server) series(ctx context.Context, kind string, in *seriesIn) (*rest.Out[SeriesOut], error) {
+func (s *service) series(ctx context.Context, kind string, in *seriesIn) (*rest.Out[SeriesOut], error) {
 	from, to, err := in.bounds(s.Now())
 	if err != nil {
 		return nil, err
@@ -273,7 +270,7 @@ func (s *server) series(ctx context.Context, kind string, in *seriesIn) (*rest.O
 		return nil, err
 	}
 	query := store.NumbersQuery{Project: rest.ProjectOf(ctx), Scope: scopeOf(kind), ID: noun.number, From: from, To: to}
-	minutes, err := s.Store.Series(ctx, query)
+	minutes, err := s.Numbers.Series(ctx, query)
 	if err != nil {
 		return nil, err
 	}
@@ -333,7 +330,7 @@ func countsOf(numbers *hook.Numbers) CountsOut {
 	return CountsOut{Numbers: *numbers, P50: quantile(0.5), P95: quantile(0.95), P99: quantile(0.99)}
 }
 
-func (s *server) overview(ctx context.Context, in *spanIn) (*rest.Out[OverviewOut], error) {
+func (s *service) overview(ctx context.Context, in *spanIn) (*rest.Out[OverviewOut], error) {
 	from, to, err := in.bounds(s.Now())
 	if err != nil {
 		return nil, err
@@ -344,7 +341,7 @@ func (s *server) overview(ctx context.Context, in *spanIn) (*rest.Out[OverviewOu
 		into *CountsOut
 	}{{"source", &shown.Sources}, {"destination", &shown.Destinations}} {
 		query := store.NumbersQuery{Project: rest.ProjectOf(ctx), Scope: scopeOf(part.kind), From: from, To: to}
-		counts, err := s.Store.Totals(ctx, query)
+		counts, err := s.Numbers.Totals(ctx, query)
 		if err != nil {
 			return nil, err
 		}
@@ -357,7 +354,7 @@ func (s *server) overview(ctx context.Context, in *spanIn) (*rest.Out[OverviewOu
 	if ended := shown.Destinations.Succeeded + shown.Destinations.Failed; ended > 0 {
 		shown.SuccessRate = float64(shown.Destinations.Succeeded) / float64(ended)
 	}
-	waiting, err := s.Store.Backlog(ctx, rest.ProjectOf(ctx))
+	waiting, err := s.Numbers.Backlog(ctx, rest.ProjectOf(ctx))
 	if err != nil {
 		return nil, err
 	}
@@ -369,13 +366,13 @@ func (s *server) overview(ctx context.Context, in *spanIn) (*rest.Out[OverviewOu
 	return rest.Answer(shown), nil
 }
 
-func (s *server) backlog(ctx context.Context, _ *rest.NoInput) (*rest.Out[BacklogOut], error) {
-	waiting, err := s.Store.Backlog(ctx, rest.ProjectOf(ctx))
+func (s *service) backlog(ctx context.Context, _ *rest.NoInput) (*rest.Out[BacklogOut], error) {
+	waiting, err := s.Numbers.Backlog(ctx, rest.ProjectOf(ctx))
 	if err != nil {
 		return nil, err
 	}
 	shown := BacklogOut{Data: []DestinationBacklog{}}
-	err = each(ctx, s.Store.Destinations(), rest.ProjectOf(ctx), func(d *hook.Destination) {
+	err = lookup.Each(ctx, s.Nouns.Destinations(), rest.ProjectOf(ctx), func(d *hook.Destination) {
 		one := DestinationBacklog{ID: d.ID.String(), Name: d.Name, Paused: d.Paused, States: map[string]int64{}}
 		for state, n := range waiting[d.ID] {
 			one.States[state.String()] = n
