@@ -8,6 +8,7 @@ import (
 	"runtime/debug"
 	"syscall"
 	"time"
+	_ "time/tzdata" // quiet hours know their zones on machines that know none
 
 	"malote.dev/malote/internal/app"
 )

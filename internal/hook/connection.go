@@ -1,6 +1,9 @@
 package hook
 
-import "time"
+import (
+	"fmt"
+	"time"
+)
 
 // Connection leads the events of a source to a destination.
 type Connection struct {
@@ -34,4 +37,13 @@ type RetryPolicy struct {
 	Schedule []Duration `json:"schedule,omitempty"` // waits before the 2nd, 3rd, … attempt
 	Off      bool       `json:"off,omitempty"`      // one attempt only
 	Jitter   *float64   `json:"jitter,omitempty"`   // share of each wait that is random, 0 to 1; default 0.2
+}
+
+// Expired reports whether a delivery of an event that was received then is not to be
+// made any more, with the reason.
+func (s *ConnectionSpec) Expired(received, now time.Time) (reason string, expired bool) {
+	if s.TTL <= 0 || now.Before(received.Add(time.Duration(s.TTL))) {
+		return "", false
+	}
+	return fmt.Sprintf("it expired: it was not delivered within %s", s.TTL), true
 }

@@ -2,7 +2,9 @@ package hook_test
 
 import (
 	"encoding/json"
+	"strings"
 	"testing"
+	"time"
 
 	"malote.dev/malote/internal/hook"
 )
@@ -79,6 +81,27 @@ func FuzzSpecs(f *testing.F) {
 		}
 		if err := json.Unmarshal(written, &again); err != nil {
 			t.Errorf("%s is written as %s, which cannot be read: %v", text, written, err)
+		}
+	})
+}
+
+// FuzzQuiet holds whatever hours somebody writes to being wrong or having an end.
+func FuzzQuiet(f *testing.F) {
+	f.Add("22:00", "06:00", "mon,fri", "Europe/Berlin", int64(1.7e9))
+	f.Add("00:00", "00:00", "", "", int64(0))
+	f.Add("24:00", "x", "x", "../x", int64(-1))
+	f.Fuzz(func(t *testing.T, from, to, days, zone string, now int64) {
+		quiet := hook.Quiet{From: from, To: to, Zone: zone}
+		if days != "" {
+			quiet.Days = strings.Split(days, ",")
+		}
+		at := time.Unix(now%1e11, 0)
+		end, is := quiet.Until(at)
+		if is && !end.After(at) {
+			t.Errorf("%+v: quiet at %s until %s", quiet, at, end)
+		}
+		if is && quiet.Check() != nil {
+			t.Errorf("%+v is wrong, and quiet", quiet)
 		}
 	})
 }

@@ -51,6 +51,8 @@ func idPrefixes() []string {
 		attemptNoun{},
 		refusalNoun{},
 		tokenNoun{},
+		replayNoun{},
+		auditNoun{},
 	}
 	prefixes := make([]string, len(nouns))
 	for i, n := range nouns {

@@ -1,9 +1,13 @@
 package hook
 
 import (
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
+	"unicode/utf8"
 )
 
 // Order asks for deliveries one at a time per key. Of the deliveries of a connection
@@ -21,7 +25,7 @@ const MaxOrderKey = 128
 // overtakes a head that has neither been delivered nor canceled by a person, and its
 // last wait is repeated for as long as that takes.
 type Stuck struct {
-	SkipAfter int  // the head fails after so many attempts, and the next one goes; 0: it does not
+	SkipAfter int  // the head fails with this attempt, whatever its schedule says, and the next one goes; 0: it does not
 	Park      bool // the head is held when it would fail, until a person releases or drops the key
 }
 
@@ -45,6 +49,55 @@ func ParseStuck(text string) (Stuck, error) {
 		}
 	}
 	return Stuck{}, fmt.Errorf("%q is not a rule for a stuck head: write block, park, or skip after N", text)
+}
+
+// How long a stuck head waits for its next attempt where its schedule does not say, and
+// at the least: a schedule may end with no wait at all, and is repeated for ever here.
+const (
+	unscheduledWait = Duration(5 * time.Minute)
+	minStuckWait    = Duration(time.Second)
+)
+
+// Decide is RetryPolicy.Decide for a delivery with an order key: what would have failed
+// for good becomes what the rule says of a stuck head. Under a rule to skip, a schedule
+// that is too short goes on with its last wait, but what no repetition changes, and
+// what was sent by hand, keeps its key no longer.
+func (s Stuck) Decide(policy *RetryPolicy, try Try, now time.Time, random float64) Decision {
+	decision := policy.Decide(try, now, random)
+	final := try.Manual || try.Outcome == OutcomeGone || try.Outcome == OutcomeRefused
+	switch {
+	case decision.State == StateSucceeded:
+		return decision
+	case s.SkipAfter > 0 && try.Number >= s.SkipAfter:
+		return Decision{State: StateFailed, Reason: fmt.Sprintf("%s; after attempt %d its key goes on without it", try.Detail, try.Number)}
+	case decision.State != StateFailed, s.SkipAfter > 0 && final:
+		return decision
+	case s.Park:
+		return Decision{State: StateHeld, Cause: CauseParked, Reason: decision.Reason + "; its key is parked until a person decides"}
+	}
+	wait := unscheduledWait
+	if waits := policy.waits(); len(waits) > 0 {
+		wait = max(waits[len(waits)-1], minStuckWait)
+	}
+	return Decision{State: StatePending, Reason: try.Detail + "; its key waits for it", Next: policy.next(&try, wait, now, random)}
+}
+
+// Room that a cut key has for what tells it from others that begin like it.
+const (
+	keyHashBytes = 8
+	keyEllipsis  = "…"
+)
+
+// CutOrderKey makes a text fit to be an order key: at most MaxOrderKey bytes of valid
+// UTF-8. What it has to change ends in a hash of the whole, so that different texts
+// stay different keys.
+func CutOrderKey(text string) string {
+	if len(text) <= MaxOrderKey && utf8.ValidString(text) {
+		return text
+	}
+	sum := sha256.Sum256([]byte(text))
+	const room = MaxOrderKey - len(keyEllipsis) - 2*keyHashBytes
+	return Cut(strings.ToValidUTF8(text, "\uFFFD"), room) + keyEllipsis + hex.EncodeToString(sum[:keyHashBytes])
 }
 
 // OrderedKey is a key of a connection of which deliveries wait or are under way.

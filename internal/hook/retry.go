@@ -44,6 +44,7 @@ type Try struct {
 	Detail     string        // what happened, in words
 	RetryAfter time.Duration // what the destination asked for; 0: nothing
 	Manual     bool          // a person asked for it: no automatic retry follows
+	Probe      bool          // it was made to see whether the destination works again
 }
 
 // Decision is what happens to a delivery after an attempt.
@@ -67,22 +68,32 @@ func (p *RetryPolicy) Decide(try Try, now time.Time, random float64) Decision {
 		// What the operator set up can be mended. A server that was started without an
 		// --allow-private of the day before must not end everything that waits.
 	}
-	schedule := p.Schedule
-	switch {
-	case p.Off:
-		schedule = nil
-	case len(schedule) == 0:
-		schedule = DefaultSchedule()
-	}
+	schedule := p.waits()
 	if try.Manual {
 		return Decision{State: StateFailed, Reason: try.Detail + "; it was sent by hand, so no retry follows"}
 	}
 	if try.Number > len(schedule) {
 		return Decision{State: StateFailed, Reason: fmt.Sprintf("%s; all %d attempts are used up", try.Detail, try.Number)}
 	}
-	wait := p.spread(time.Duration(schedule[try.Number-1]), random)
-	wait = max(wait, min(try.RetryAfter, maxRetryAfter))
-	return Decision{State: StatePending, Reason: try.Detail, Next: now.Add(wait)}
+	return Decision{State: StatePending, Reason: try.Detail, Next: p.next(&try, schedule[try.Number-1], now, random)}
+}
+
+// waits returns the schedule in force.
+func (p *RetryPolicy) waits() []Duration {
+	switch {
+	case p.Off:
+		return nil
+	case len(p.Schedule) == 0:
+		return DefaultSchedule()
+	default:
+		return p.Schedule
+	}
+}
+
+// next returns when to try again after a wait, or after what the destination asked for
+// if that is longer.
+func (p *RetryPolicy) next(try *Try, wait Duration, now time.Time, random float64) time.Time {
+	return now.Add(max(p.spread(time.Duration(wait), random), min(try.RetryAfter, maxRetryAfter)))
 }
 
 // spread moves wait by up to the jitter's share, half of it either way.

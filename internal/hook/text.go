@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // Duration is a time.Duration that reads and writes as "1h30m", with "d" for days
@@ -110,6 +111,18 @@ func (r *Rate) UnmarshalText(text []byte) error {
 	}
 	*r = Rate{Count: n, Per: per}
 	return nil
+}
+
+// Cut returns the beginning of a text, at most so many bytes of it, and never a part of
+// a character.
+func Cut(text string, most int) string {
+	if len(text) <= most {
+		return text
+	}
+	for most > 0 && !utf8.RuneStart(text[most]) {
+		most--
+	}
+	return text[:most]
 }
 
 // Header is one header field, its name as it was sent.
