@@ -56,11 +56,12 @@ var layers = map[string]int{
 	"internal/route":       2,
 	"internal/flow":        2,
 
-	"internal/ingest":              3,
-	"internal/deliver":             3,
-	"internal/upkeep":              3,
-	"internal/destination/webhook": 3,
-	"internal/store/sqlstore":      3,
+	"internal/ingest":               3,
+	"internal/deliver":              3,
+	"internal/upkeep":               3,
+	"internal/destination/webhook":  3,
+	"internal/store/sqlstore":       3,
+	"internal/store/sqlstore/codec": 2,
 
 	"internal/store/sqlite/database": 3,
 	"internal/store/sqlite/commit":   4,

@@ -9,6 +9,7 @@ import (
 	"malote.dev/malote/internal/store"
 	"malote.dev/malote/internal/store/sqlite/commit"
 	"malote.dev/malote/internal/store/sqlstore"
+	"malote.dev/malote/internal/store/sqlstore/codec"
 )
 
 // Accept implements store.Accepter.
@@ -26,8 +27,8 @@ func (s *Store) accepting(acceptance *hook.Acceptance) *accepting {
 	s.identify(ev)
 	return &accepting{
 		acceptance: acceptance,
-		targets:    sqlstore.EncodeTargets(ev.ID, ev.Targets),
-		request:    sqlstore.EncodeRequest(ev),
+		targets:    codec.EncodeTargets(ev.ID, ev.Targets),
+		request:    codec.EncodeRequest(ev),
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"malote.dev/malote/internal/store/sqlite/commit"
 	"malote.dev/malote/internal/store/sqlite/dedupe"
 	"malote.dev/malote/internal/store/sqlstore"
+	"malote.dev/malote/internal/store/sqlstore/codec"
 )
 
 // rowAfter is how long an inline delivery stays without a row.
@@ -218,9 +219,9 @@ func (b *batch) writeNumbers(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		total := sqlstore.CloneNumbers(stored)
-		sqlstore.MergeNumbers(&total, delta)
-		_, err = b.w.sql.saveNumbers.Exec(ctx, int64(key.project), int64(key.scope), key.id, key.minute, sqlstore.EncodeNumbers(&total))
+		total := codec.CloneNumbers(stored)
+		codec.MergeNumbers(&total, delta)
+		_, err = b.w.sql.saveNumbers.Exec(ctx, int64(key.project), int64(key.scope), key.id, key.minute, codec.EncodeNumbers(&total))
 		if err != nil {
 			return err
 		}
@@ -236,7 +237,7 @@ func (w *writer) storedNumbers(ctx context.Context, key numbersKey) (*hook.Numbe
 	}
 	n := &hook.Numbers{}
 	err := w.sql.readNumbers.Each(ctx, func(row []driver.Value) error {
-		decoded, err := sqlstore.DecodeNumbers(commit.Bytes(row[0]))
+		decoded, err := codec.DecodeNumbers(commit.Bytes(row[0]))
 		*n = decoded
 		return err
 	}, int64(key.project), int64(key.scope), key.id, key.minute)

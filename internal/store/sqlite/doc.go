@@ -5,7 +5,7 @@
 //
 // Every primary key is an 8-byte integer of package hook, whose order is the order of
 // time, so that rows are appended and a time range is an id range. What no query looks
-// into is packed into one column (package sqlstore): a column costs time on each
+// into is packed into one column (package codec): a column costs time on each
 // write, for ever.
 //
 //   - project, source, destination, connection, token: what people set up. The spec of

@@ -7,6 +7,7 @@ import (
 	"malote.dev/malote/internal/page"
 	"malote.dev/malote/internal/store"
 	"malote.dev/malote/internal/store/sqlstore"
+	"malote.dev/malote/internal/store/sqlstore/codec"
 )
 
 // Events implements store.Log.
@@ -74,7 +75,7 @@ func (s *Store) Refuse(ctx context.Context, refusal *hook.Refusal) error {
 	if refusal.ID == 0 {
 		refusal.ID = hook.RefusalID(s.ids.Next(refusal.ReceivedAt))
 	}
-	data := sqlstore.EncodeRefusal(refusal)
+	data := codec.EncodeRefusal(refusal)
 	return s.writer.Do(ctx, &operation{Apply: func(ctx context.Context, b *batch) error {
 		if err := b.source(ctx, refusal.Project, refusal.Source); err != nil {
 			return err

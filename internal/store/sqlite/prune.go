@@ -9,6 +9,7 @@ import (
 	"malote.dev/malote/internal/store"
 	"malote.dev/malote/internal/store/sqlite/commit"
 	"malote.dev/malote/internal/store/sqlstore"
+	"malote.dev/malote/internal/store/sqlstore/codec"
 )
 
 const (
@@ -77,7 +78,7 @@ func (s *Store) pruneSource(ctx context.Context, o sqlstore.Origin, below int64,
 		err := b.w.sql.oldEvents.Each(ctx, func(row []driver.Value) error {
 			ev := oldEvent{id: hook.EventID(commit.Int(row[0]))}
 			var err error
-			ev.targets, err = sqlstore.DecodeTargets(ev.id, commit.Bytes(row[1]))
+			ev.targets, err = codec.DecodeTargets(ev.id, commit.Bytes(row[1]))
 			old = append(old, ev)
 			return err
 		}, int64(o.Source), after, below, int64(pruneStep))

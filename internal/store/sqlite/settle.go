@@ -10,13 +10,14 @@ import (
 	"malote.dev/malote/internal/store"
 	"malote.dev/malote/internal/store/sqlite/commit"
 	"malote.dev/malote/internal/store/sqlstore"
+	"malote.dev/malote/internal/store/sqlstore/codec"
 )
 
 // Settle implements store.Queue.
 func (s *Store) Settle(settlement hook.Settlement, done func(error)) {
 	set := &settling{Settlement: settlement}
 	if settlement.Attempt != nil {
-		set.attempt = sqlstore.EncodeAttempt(settlement.Attempt)
+		set.attempt = codec.EncodeAttempt(settlement.Attempt)
 	}
 	if done == nil {
 		done = func(error) {}

@@ -10,6 +10,7 @@ import (
 	"malote.dev/malote/internal/hook"
 	"malote.dev/malote/internal/page"
 	"malote.dev/malote/internal/store"
+	"malote.dev/malote/internal/store/sqlstore/codec"
 )
 
 const deliveryColumns = "id, project, event, connection, destination, state, attempts, created_at, updated_at, reason, next_at, replay"
@@ -52,7 +53,7 @@ func Attempts(ctx context.Context, q Queryer, id hook.DeliveryID) ([]hook.Attemp
 	case err != nil:
 		return nil, fmt.Errorf("read the attempts of %v: %w", id, err)
 	case first != nil:
-		a, err := DecodeAttempt(first, id, 1)
+		a, err := codec.DecodeAttempt(first, id, 1)
 		if err != nil {
 			return nil, fmt.Errorf("read the first attempt of %v: %w", id, err)
 		}
@@ -68,7 +69,7 @@ func Attempts(ctx context.Context, q Queryer, id hook.DeliveryID) ([]hook.Attemp
 		if err := rows.Scan(&number, &data); err != nil {
 			return nil, errors.Join(err, rows.Close())
 		}
-		a, err := DecodeAttempt(data, id, number)
+		a, err := codec.DecodeAttempt(data, id, number)
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("read attempt %d of %v: %w", number, id, err), rows.Close())
 		}

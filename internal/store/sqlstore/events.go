@@ -11,6 +11,7 @@ import (
 	"malote.dev/malote/internal/hook"
 	"malote.dev/malote/internal/page"
 	"malote.dev/malote/internal/store"
+	"malote.dev/malote/internal/store/sqlstore/codec"
 )
 
 const (
@@ -28,11 +29,11 @@ func scanEvent(row interface{ Scan(into ...any) error }, more ...any) (hook.Even
 	if err := row.Scan(append(into, more...)...); err != nil {
 		return ev, err
 	}
-	if err := DecodeRequest(request, &ev); err != nil {
+	if err := codec.DecodeRequest(request, &ev); err != nil {
 		return ev, fmt.Errorf("event %v: %w", ev.ID, err)
 	}
 	var err error
-	if ev.Targets, err = DecodeTargets(ev.ID, targets); err != nil {
+	if ev.Targets, err = codec.DecodeTargets(ev.ID, targets); err != nil {
 		return ev, fmt.Errorf("event %v: %w", ev.ID, err)
 	}
 	return ev, nil

@@ -11,6 +11,7 @@ import (
 	"malote.dev/malote/internal/hook"
 	"malote.dev/malote/internal/page"
 	"malote.dev/malote/internal/seal"
+	"malote.dev/malote/internal/store/sqlstore/codec"
 )
 
 // Nouns reads and changes one kind of noun. Its methods take the Queryer, so that
@@ -60,7 +61,7 @@ func (n *Nouns[T]) read(row interface{ Scan(into ...any) error }) (T, record, er
 		return item, r, fmt.Errorf("%s %q: %w", n.kind.table, r.Name, err)
 	}
 	if err := n.kind.fill(r, &item); err != nil {
-		return item, r, fmt.Errorf("%s %q: %w: %w", n.kind.table, r.Name, ErrCodec, err)
+		return item, r, fmt.Errorf("%s %q: %w: %w", n.kind.table, r.Name, codec.ErrCodec, err)
 	}
 	return item, r, nil
 }

@@ -10,6 +10,7 @@ import (
 
 	"malote.dev/malote/internal/hook"
 	"malote.dev/malote/internal/store"
+	"malote.dev/malote/internal/store/sqlstore/codec"
 )
 
 // Series returns the minutes of one noun, or with ID 0 of all the project's nouns of
@@ -23,7 +24,7 @@ func Series(ctx context.Context, q Queryer, query store.NumbersQuery) ([]hook.Nu
 	for _, id := range nouns {
 		err := eachMinute(ctx, q, query, id, func(minute int64, n *hook.Numbers) {
 			if sum := byMinute[minute]; sum != nil {
-				MergeNumbers(sum, n)
+				codec.MergeNumbers(sum, n)
 				return
 			}
 			n.Minute = minuteTime(minute)
@@ -55,7 +56,7 @@ func Totals(ctx context.Context, q Queryer, query store.NumbersQuery) (map[int64
 				total = n
 				return
 			}
-			MergeNumbers(total, n)
+			codec.MergeNumbers(total, n)
 		})
 		if err != nil {
 			return nil, err
@@ -137,7 +138,7 @@ func eachMinute(ctx context.Context, q Queryer, query store.NumbersQuery, id int
 		if err := rows.Scan(&minute, &data); err != nil {
 			return errors.Join(err, rows.Close())
 		}
-		n, err := DecodeNumbers(data)
+		n, err := codec.DecodeNumbers(data)
 		if err != nil {
 			return errors.Join(fmt.Errorf("read the numbers: %w", err), rows.Close())
 		}

@@ -10,6 +10,7 @@ import (
 	"malote.dev/malote/internal/hook"
 	"malote.dev/malote/internal/page"
 	"malote.dev/malote/internal/store"
+	"malote.dev/malote/internal/store/sqlstore/codec"
 )
 
 const refusalColumns = "id, project, source, admitted, data, payload"
@@ -25,7 +26,7 @@ func scanRefusal(row interface{ Scan(into ...any) error }) (hook.Refusal, error)
 	if len(payload) > 0 {
 		r.Payload = payload
 	}
-	if err := DecodeRefusal(data, &r); err != nil {
+	if err := codec.DecodeRefusal(data, &r); err != nil {
 		return r, fmt.Errorf("refusal %v: %w", r.ID, err)
 	}
 	return r, nil

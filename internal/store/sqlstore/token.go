@@ -10,6 +10,7 @@ import (
 
 	"malote.dev/malote/internal/hook"
 	"malote.dev/malote/internal/page"
+	"malote.dev/malote/internal/store/sqlstore/codec"
 )
 
 const tokenColumns = "id, project, name, role, hash, created_at, last_used_at, expires_at" //nolint:gosec // names of columns, no credentials
@@ -79,7 +80,7 @@ func scanToken(row interface{ Scan(into ...any) error }) (hook.Token, error) {
 		return t, err
 	}
 	if copy(t.Hash[:], hash) != len(t.Hash) {
-		return t, fmt.Errorf("%w: the hash of token %q", ErrCodec, t.Name)
+		return t, fmt.Errorf("%w: the hash of token %q", codec.ErrCodec, t.Name)
 	}
 	t.Role, t.CreatedAt = hook.Role(role), Time(created)
 	t.LastUsedAt, t.ExpiresAt = optionalTime(used), optionalTime(expires)

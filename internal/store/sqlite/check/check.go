@@ -18,6 +18,7 @@ import (
 	"malote.dev/malote/internal/store/sqlite/database"
 	"malote.dev/malote/internal/store/sqlite/schema"
 	"malote.dev/malote/internal/store/sqlstore"
+	"malote.dev/malote/internal/store/sqlstore/codec"
 )
 
 // Severity says how bad a Finding is.
@@ -256,7 +257,7 @@ func (r *Report) checkMark(ctx context.Context, tx *sql.Tx) error {
 		if err := rows.Scan(&id, &data); err != nil {
 			return errors.Join(err, rows.Close())
 		}
-		list, err := sqlstore.DecodeTargets(hook.EventID(id), data)
+		list, err := codec.DecodeTargets(hook.EventID(id), data)
 		if err != nil {
 			return errors.Join(err, rows.Close())
 		}

@@ -1,4 +1,4 @@
-package sqlstore
+package codec
 
 // headerNames are the header names that a row holds as one byte. The list only ever
 // grows at its end: a name's place in it is stored. Place 0 is "spelled out".

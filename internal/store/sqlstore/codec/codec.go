@@ -1,4 +1,8 @@
-package sqlstore
+// Package codec writes what no query looks into as one compact column: a version byte,
+// then fields in a fixed order. A number is a varint, a text its length and bytes.
+// New fields go to the end, and a reader that finds none left takes zero, so that old
+// rows stay readable; anything else needs a new version byte.
+package codec
 
 import (
 	"encoding/binary"
@@ -9,11 +13,8 @@ import (
 	"malote.dev/malote/internal/hook"
 )
 
-// The codecs write what no query looks into as one compact column: a version byte,
-// then fields in a fixed order. A number is a varint, a text its length and bytes.
-// New fields go to the end, and a reader that finds none left takes zero, so that old
-// rows stay readable; anything else needs a new version byte.
-const codecVersion = 1
+// version is the first byte of every column.
+const version = 1
 
 // ErrCodec is wrapped by the errors of rows that cannot be read.
 var ErrCodec = errors.New("a stored row is damaged or of an unknown format")
@@ -22,14 +23,14 @@ type encoder struct{ buf []byte }
 
 func newEncoder(size int) *encoder {
 	e := &encoder{buf: make([]byte, 0, size)}
-	e.buf = append(e.buf, codecVersion)
+	e.buf = append(e.buf, version)
 	return e
 }
 
 func (e *encoder) uint(v uint64)     { e.buf = binary.AppendUvarint(e.buf, v) }
 func (e *encoder) int(v int64)       { e.buf = binary.AppendVarint(e.buf, v) }
 func (e *encoder) fixed(v int64)     { e.buf = binary.BigEndian.AppendUint64(e.buf, uint64(v)) }
-func (e *encoder) time(t time.Time)  { e.int(Millis(t)) }
+func (e *encoder) time(t time.Time)  { e.int(t.UnixMilli()) }
 func (e *encoder) text(s string)     { e.uint(uint64(len(s))); e.buf = append(e.buf, s...) }
 func (e *encoder) bytes(b []byte)    { e.uint(uint64(len(b))); e.buf = append(e.buf, b...) }
 func (e *encoder) flags(on ...bool)  { e.buf = append(e.buf, packFlags(on)) }
@@ -74,7 +75,7 @@ type decoder struct {
 
 func newDecoder(data []byte) *decoder {
 	d := &decoder{data: data}
-	if len(data) == 0 || data[0] != codecVersion {
+	if len(data) == 0 || data[0] != version {
 		d.fail("no version byte")
 		return d
 	}
@@ -128,7 +129,7 @@ func (d *decoder) fixed() int64 {
 	return v
 }
 
-func (d *decoder) time() time.Time { return Time(d.int()) }
+func (d *decoder) time() time.Time { return time.UnixMilli(d.int()).UTC() }
 
 // raw returns the next length-prefixed bytes without copying them.
 func (d *decoder) raw() []byte {
@@ -205,9 +206,3 @@ func (d *decoder) end() error {
 	}
 	return d.err
 }
-
-// Millis returns t as stored: Unix milliseconds.
-func Millis(t time.Time) int64 { return t.UnixMilli() }
-
-// Time returns the stored time, in UTC.
-func Time(ms int64) time.Time { return time.UnixMilli(ms).UTC() }

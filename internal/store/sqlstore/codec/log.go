@@ -1,10 +1,8 @@
-package sqlstore
+package codec
 
 import (
-	"encoding/binary"
 	"maps"
 	"slices"
-	"time"
 
 	"malote.dev/malote/internal/hook"
 )
@@ -250,19 +248,4 @@ func CloneNumbers(n *hook.Numbers) hook.Numbers {
 	clone := *n
 	clone.Outcomes = maps.Clone(n.Outcomes)
 	return clone
-}
-
-// Minute returns t's minute as stored: how many minutes since 1970.
-func Minute(t time.Time) int64 {
-	ms := Millis(t)
-	m := ms / 60_000
-	if ms%60_000 < 0 {
-		m--
-	}
-	return m
-}
-
-// IDKey returns an id as the bytes that bind a sealed text to its row.
-func IDKey(table string, id int64) []byte {
-	return binary.BigEndian.AppendUint64(append([]byte(table), '/'), uint64(id))
 }
