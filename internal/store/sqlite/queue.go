@@ -3,7 +3,6 @@ package sqlite
 import (
 	"context"
 	"database/sql/driver"
-	"fmt"
 	"slices"
 	"time"
 
@@ -11,86 +10,11 @@ import (
 	"malote.dev/malote/internal/store"
 	"malote.dev/malote/internal/store/sqlite/commit"
 	"malote.dev/malote/internal/store/sqlstore"
-	"malote.dev/malote/internal/store/sqlstore/codec"
 )
 
 // stepSize is how many rows one operation of a long piece of work changes: few enough
 // that the events that wait behind it do not notice.
 const stepSize = 256
-
-// Claim implements store.Queue.
-func (s *Store) Claim(ctx context.Context, claim store.Claim) ([]*hook.Job, error) {
-	var jobs []*hook.Job
-	op := &operation{Apply: func(ctx context.Context, b *batch) error {
-		var err error
-		jobs, err = b.claim(ctx, &claim)
-		return err
-	}}
-	if err := s.writer.Do(ctx, op); err != nil || len(jobs) == 0 {
-		return nil, err
-	}
-	// The claim is made, so its events are read even when ctx ends now: the caller
-	// settles what it does not attempt.
-	if err := s.loadEvents(context.WithoutCancel(ctx), jobs); err != nil {
-		for _, job := range jobs {
-			s.Settle(hook.Settlement{Job: job, State: hook.StatePending, Next: claim.Now}, nil)
-		}
-		return nil, err
-	}
-	return jobs, nil
-}
-
-func (b *batch) claim(ctx context.Context, claim *store.Claim) ([]*hook.Job, error) {
-	var jobs []*hook.Job
-	now := sqlstore.Millis(claim.Now)
-	err := b.w.sql.findDue.Each(ctx, func(row []driver.Value) error {
-		jobs = append(jobs, &hook.Job{
-			Delivery: hook.Delivery{
-				ID: hook.DeliveryID(commit.Int(row[0])), Project: hook.ProjectID(commit.Int(row[1])), Event: hook.EventID(commit.Int(row[2])),
-				Connection: hook.ConnectionID(commit.Int(row[3])), Destination: claim.Destination, State: hook.StateSending,
-				Attempts: int(commit.Int(row[4])), CreatedAt: sqlstore.Time(commit.Int(row[5])), UpdatedAt: sqlstore.Time(now), Reason: commit.Text(row[7]),
-			},
-			Manual: commit.Int(row[6]) != 0,
-		})
-		return nil
-	}, int64(claim.Destination), now, int64(min(max(claim.Limit, 0), stepSize)))
-	if err != nil {
-		return nil, err
-	}
-	kept := jobs[:0]
-	for _, job := range jobs {
-		d := &job.Delivery
-		if b.deleted(d.Connection) {
-			if err := b.cancel(ctx, d.ID, reasonDeleted, claim.Now); err != nil {
-				return nil, err
-			}
-			continue
-		}
-		b.move(d.Project, d.Destination, hook.StatePending, hook.StateSending)
-		if _, err := b.w.sql.lease.Exec(ctx, claim.Owner, sqlstore.Millis(claim.Until), now, int64(d.ID)); err != nil {
-			return nil, err
-		}
-		kept = append(kept, job)
-	}
-	return kept, nil
-}
-
-// loadEvents gives each job its event, those of one event the same one.
-func (s *Store) loadEvents(ctx context.Context, jobs []*hook.Job) error {
-	events := make(map[hook.EventID]*hook.Event, len(jobs))
-	for _, job := range jobs {
-		id := job.Delivery.Event
-		if events[id] == nil {
-			ev, err := sqlstore.Event(ctx, s.reader, job.Delivery.Project, id)
-			if err != nil {
-				return fmt.Errorf("read the event of a claimed delivery: %w", err)
-			}
-			events[id] = &ev
-		}
-		job.Event = events[id]
-	}
-	return nil
-}
 
 // Renew implements store.Queue.
 func (s *Store) Renew(ctx context.Context, owner string, deliveries []hook.DeliveryID, until time.Time) error {
@@ -221,12 +145,12 @@ func (b *batch) reclaimFrom(ctx context.Context, from hook.EventID, now time.Tim
 	var lost []waiting
 	err = b.w.sql.eventsFrom.Each(ctx, func(row []driver.Value) error {
 		last = hook.EventID(commit.Int(row[0]))
-		targets, err := codec.DecodeTargets(last, commit.Bytes(row[2]))
+		targets, err := sqlstore.DecodeTargets(last, commit.Bytes(row[2]))
 		if err != nil || len(targets) == 0 {
 			return err
 		}
 		var ev hook.Event
-		if err := codec.DecodeRequest(commit.Bytes(row[3]), &ev); err != nil {
+		if err := sqlstore.DecodeRequest(commit.Bytes(row[3]), &ev); err != nil {
 			return err
 		}
 		for i := range targets {

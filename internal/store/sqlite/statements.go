@@ -23,7 +23,7 @@ type statements struct {
 	insertAttempt                          *commit.Statement
 	findDue, lease, renew, findExpired     *commit.Statement
 	eventsFrom                             *commit.Statement
-	findByState, findPendingTo             *commit.Statement
+	nextTurn, findByState                  *commit.Statement
 
 	saveMark, saveNumbers, readNumbers, addBacklog *commit.Statement
 
@@ -67,14 +67,15 @@ func (s *statements) texts() map[**commit.Statement]string {
 		&s.noteAttempts:  "UPDATE delivery SET attempts = ?, updated_at = ? WHERE id = ?",
 		&s.updateFirst:   "UPDATE delivery SET first = ? WHERE id = ?",
 		&s.insertAttempt: "INSERT INTO attempt (delivery, number, data) VALUES (?, ?, ?)",
-		&s.findDue: "SELECT id, project, event, connection, attempts, created_at, manual, reason FROM delivery" +
-			" WHERE destination = ? AND state = 1 AND next_at <= ? ORDER BY next_at, id LIMIT ?",
-		&s.lease:         "UPDATE delivery SET state = 2, owner = ?, lease = ?, next_at = NULL, updated_at = ? WHERE id = ?",
-		&s.renew:         "UPDATE delivery SET lease = ? WHERE id = ? AND state = 2 AND owner = ?",
-		&s.findExpired:   "SELECT id FROM delivery WHERE state = 2 AND lease <= ? ORDER BY lease LIMIT ?",
-		&s.eventsFrom:    "SELECT id, project, targets, request FROM event WHERE id BETWEEN ? AND ? ORDER BY id LIMIT ?",
-		&s.findByState:   "SELECT id, destination FROM delivery WHERE connection = ? AND state = ? AND id > ? ORDER BY id LIMIT ?",
-		&s.findPendingTo: "SELECT id FROM delivery WHERE destination = ? AND state = 1 ORDER BY next_at LIMIT ?",
+		&s.nextTurn: "SELECT connection FROM delivery WHERE destination = ? AND connection > ? AND connection <= ? AND state = 1" +
+			" ORDER BY connection LIMIT 1",
+		&s.findDue: "SELECT id, project, event, attempts, created_at, manual, reason FROM delivery" +
+			" WHERE destination = ? AND connection = ? AND state = 1 AND next_at <= ? ORDER BY next_at, id LIMIT ?",
+		&s.lease:       "UPDATE delivery SET state = 2, owner = ?, lease = ?, next_at = NULL, updated_at = ? WHERE id = ?",
+		&s.renew:       "UPDATE delivery SET lease = ? WHERE id = ? AND state = 2 AND owner = ?",
+		&s.findExpired: "SELECT id FROM delivery WHERE state = 2 AND lease <= ? ORDER BY lease LIMIT ?",
+		&s.eventsFrom:  "SELECT id, project, targets, request FROM event WHERE id BETWEEN ? AND ? ORDER BY id LIMIT ?",
+		&s.findByState: "SELECT id, destination FROM delivery WHERE connection = ? AND state = ? AND id > ? ORDER BY id LIMIT ?",
 
 		&s.saveMark: "UPDATE meta SET value = ? WHERE key = 'mark'",
 		&s.saveNumbers: "INSERT INTO numbers (project, scope, id, minute, data) VALUES (?, ?, ?, ?, ?)" +

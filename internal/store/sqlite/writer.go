@@ -31,6 +31,7 @@ type writer struct {
 	numbers map[numbersKey]*hook.Numbers // stored values of the minutes in use
 	shown   map[exampleKey]time.Time     // when examples of failures were last stored
 	mark    mark
+	turns   map[hook.DestinationID]hook.ConnectionID // whose turn was last in a claim
 	// inherited is the newest event of earlier processes. What came later has always
 	// been in memory, so that Reclaim looks no further: it would never end while new
 	// events come.
@@ -68,7 +69,10 @@ func (w *writer) close() error {
 // newWriter prepares the writer on the store's own connection. What it returns is to be
 // closed also when it fails.
 func newWriter(ctx context.Context, s *Store, options *Options) (*writer, error) {
-	w := &writer{conn: s.conn, now: options.Now, inline: newInlineSet(), numbers: map[numbersKey]*hook.Numbers{}, shown: map[exampleKey]time.Time{}}
+	w := &writer{
+		conn: s.conn, now: options.Now, inline: newInlineSet(), numbers: map[numbersKey]*hook.Numbers{},
+		shown: map[exampleKey]time.Time{}, turns: map[hook.DestinationID]hook.ConnectionID{},
+	}
 	err := commit.Raw(s.conn, func(conn driver.Conn) error {
 		var err error
 		w.sql, err = prepareAll(ctx, conn)

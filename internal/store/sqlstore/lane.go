@@ -85,24 +85,36 @@ func origins(ctx context.Context, q Queryer, query string, args ...any) ([]Origi
 }
 
 // Due returns, for each destination with pending deliveries, when the first is due.
-// The backlog knows which destinations those are; one seek each finds the time.
+// The backlog knows which destinations those are; one seek for each of their lanes
+// finds the time. What waits for the head of its key is due at no time; the seek
+// begins behind it.
 func Due(ctx context.Context, q Queryer) ([]store.Due, error) {
-	rows, err := q.QueryContext(ctx, "SELECT destination,"+
-		" (SELECT d.next_at FROM delivery d WHERE d.destination = b.destination AND d.state = 1 ORDER BY d.next_at LIMIT 1)"+
-		" FROM backlog b WHERE b.state = 1 AND b.deliveries > 0")
+	rows, err := q.QueryContext(ctx, "SELECT l.destination,"+
+		" (SELECT d.next_at FROM delivery d WHERE d.destination = l.destination AND d.connection = l.connection"+
+		" AND d.state = 1 AND d.next_at >= 0 ORDER BY d.next_at LIMIT 1)"+
+		" FROM log_connection l WHERE EXISTS (SELECT 1 FROM backlog b"+
+		" WHERE b.project = l.project AND b.destination = l.destination AND b.state = 1 AND b.deliveries > 0)")
 	if err != nil {
 		return nil, fmt.Errorf("look for due deliveries: %w", err)
 	}
 	var due []store.Due
+	places := map[hook.DestinationID]int{}
 	for rows.Next() {
-		var d store.Due
+		var destination hook.DestinationID
 		var at *int64
-		if err := rows.Scan((*int64)(&d.Destination), &at); err != nil {
+		if err := rows.Scan((*int64)(&destination), &at); err != nil {
 			return nil, errors.Join(err, rows.Close())
 		}
-		if at != nil {
-			d.At = Time(*at)
-			due = append(due, d)
+		if at == nil {
+			continue
+		}
+		place, ok := places[destination]
+		switch first := Time(*at); {
+		case !ok:
+			places[destination] = len(due)
+			due = append(due, store.Due{Destination: destination, At: first})
+		case first.Before(due[place].At):
+			due[place].At = first
 		}
 	}
 	return due, errors.Join(rows.Err(), rows.Close())

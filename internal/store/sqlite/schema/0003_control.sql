@@ -16,6 +16,13 @@ DROP INDEX delivery_due;
 -- The open deliveries of each key, the head first: the id follows by itself.
 CREATE INDEX delivery_order ON delivery (connection, order_key) WHERE order_key IS NOT NULL AND state IN (1, 2, 5);
 
+-- Of each key the one that is sent or due, at most.
+CREATE INDEX delivery_active ON delivery (connection, order_key)
+	WHERE order_key IS NOT NULL AND (state = 2 OR state = 1 AND next_at IS NOT NULL);
+
+-- What an open circuit holds, the oldest first.
+CREATE INDEX delivery_circuit ON delivery (destination) WHERE cause = 2;
+
 -- Heads that are parked.
 CREATE INDEX delivery_parked ON delivery (project, connection, order_key) WHERE cause = 3;
 
