@@ -10,6 +10,7 @@ import (
 	"malote.dev/malote/internal/store"
 	"malote.dev/malote/internal/store/sqlite/commit"
 	"malote.dev/malote/internal/store/sqlstore"
+	"malote.dev/malote/internal/store/sqlstore/codec"
 )
 
 // stepSize is how many rows one operation of a long piece of work changes: few enough
@@ -145,12 +146,12 @@ func (b *batch) reclaimFrom(ctx context.Context, from hook.EventID, now time.Tim
 	var lost []waiting
 	err = b.w.sql.eventsFrom.Each(ctx, func(row []driver.Value) error {
 		last = hook.EventID(commit.Int(row[0]))
-		targets, err := sqlstore.DecodeTargets(last, commit.Bytes(row[2]))
+		targets, err := codec.DecodeTargets(last, commit.Bytes(row[2]))
 		if err != nil || len(targets) == 0 {
 			return err
 		}
 		var ev hook.Event
-		if err := sqlstore.DecodeRequest(commit.Bytes(row[3]), &ev); err != nil {
+		if err := codec.DecodeRequest(commit.Bytes(row[3]), &ev); err != nil {
 			return err
 		}
 		for i := range targets {
