@@ -52,8 +52,8 @@ func mask(value any, shape reflect.Type) any {
 	for shape.Kind() == reflect.Pointer {
 		shape = shape.Elem()
 	}
-	if value == nil {
-		return nil
+	if value == nil || shape == reflect.TypeFor[json.RawMessage]() {
+		return value
 	}
 	if shape == reflect.TypeFor[hook.Secret]() {
 		return hook.Masked
@@ -69,6 +69,9 @@ func mask(value any, shape reflect.Type) any {
 		}
 		return given
 	default:
+		if kind := shape.Kind(); kind == reflect.Slice || kind == reflect.Map {
+			return hook.Masked // no such value was read, and it may stand for a list of secrets
+		}
 		return value
 	}
 }
