@@ -35,11 +35,12 @@ func (r Rules) Check(state *State) []hook.Problem {
 		spec := state.Destinations[name]
 		c.named("destinations", name, func() { c.destination(&spec) })
 	}
+	sources, destinations := names(state.Sources), names(state.Destinations)
 	for _, name := range names(state.Connections) {
 		spec := state.Connections[name]
 		c.named("connections", name, func() {
-			c.end("from", "source", spec.From, names(state.Sources))
-			c.end("to", "destination", spec.To, names(state.Destinations))
+			c.end("from", "source", spec.From, sources)
+			c.end("to", "destination", spec.To, destinations)
 			c.connection(&spec.ConnectionSpec)
 		})
 	}
@@ -107,13 +108,15 @@ func (c *check) named(kind, name string, rest func()) {
 	rest()
 }
 
+// end checks one end of a connection against the names that there are, in order.
 func (c *check) end(path, noun, name string, known []string) {
+	_, found := slices.BinarySearch(known, name)
 	switch {
 	case name == "":
 		c.failf(path, "a %s is needed: write %s: and its name", noun, path)
 	case len(known) == 0:
 		c.failf(path, "no %s %q: the flow has none", noun, name)
-	case !slices.Contains(known, name):
+	case !found:
 		c.failf(path, "no %s %q in the flow%s", noun, name, strict.Suggest(name, known))
 	}
 }
