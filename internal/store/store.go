@@ -190,6 +190,7 @@ type Key struct {
 type KeyQuery struct {
 	Project    hook.ProjectID
 	Connection hook.ConnectionID // zero only with Parked
+	Key        string            // only this one, with Connection; "": all
 	Parked     bool
 	After      Key // the last one of the page before; zero: from the beginning
 	Limit      int
@@ -308,6 +309,7 @@ type DeliveryQuery struct {
 	Connection  hook.ConnectionID
 	Destination hook.DestinationID
 	State       hook.State
+	Cause       hook.Cause    // with State held: only those that it holds
 	Replay      hook.ReplayID // with State pending, sending, held or 0: those of it that have not ended
 	After       time.Time
 	Before      time.Time
