@@ -27,7 +27,10 @@ type Recorder interface {
 }
 
 // trail is what a handler adds to the audit of its request.
-type trail struct{ subject string }
+type trail struct {
+	subject string
+	looked  bool // nothing was changed
+}
 
 type trailKey struct{}
 
@@ -39,6 +42,14 @@ func Acted(ctx context.Context, logger *slog.Logger, what string, noun fmt.Strin
 	c := CallerOf(ctx)
 	logger.LogAttrs(ctx, slog.LevelInfo, "somebody acted through the API", slog.String("action", what), slog.String("id", noun.String()),
 		slog.String("project", c.Project.String()), slog.String("token", c.Token.ID.String()), slog.String("request_id", RequestID(ctx)))
+}
+
+// Looked notes that a request which could have changed something did not, as one that
+// asks for a plan. It is not audited.
+func Looked(ctx context.Context) {
+	if t, ok := ctx.Value(trailKey{}).(*trail); ok {
+		t.looked = true
+	}
 }
 
 // Audited reports whether successful calls of the route are recorded.
@@ -63,7 +74,7 @@ func (s *Server) audited(e *Route, next http.HandlerFunc) http.HandlerFunc {
 			r.Body = &copied{ReadCloser: r.Body, into: asked, limit: int(e.bodyLimit())}
 		}
 		next(seen, r)
-		if seen.status < http.StatusOK || seen.status >= http.StatusMultipleChoices {
+		if t.looked || seen.status < http.StatusOK || seen.status >= http.StatusMultipleChoices {
 			return
 		}
 		if t.subject == "" {

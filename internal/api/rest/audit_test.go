@@ -47,6 +47,8 @@ func serving(t *testing.T, book *notebook) (http.Handler, *bytes.Buffer) {
 			return nil, hook.Errorf(hook.KindConflict, "no")
 		case "named":
 			Acted(ctx, logger, "acted", hook.SourceID(7))
+		case "planned":
+			Looked(ctx)
 		}
 		return Answer(string(in.RawBody)), nil
 	}
@@ -92,6 +94,7 @@ func TestWhatSucceededIsAudited(t *testing.T) {
 		{"POST", "/act/named", `{"name":"a","secret":"hunter2"}`}, // a repetition: it gets the first answer
 		{"POST", "/act/other", ""},
 		{"POST", "/act/conflict", `{"name":"a"}`},
+		{"POST", "/act/planned", `{"name":"a"}`},
 		{"POST", "/plan/named", `{"name":"a"}`},
 		{"GET", "/look/named", ""},
 		{"GET", "/reveal/named", ""},
