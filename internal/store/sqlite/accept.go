@@ -18,6 +18,9 @@ func (s *Store) Accept(ctx context.Context, acceptance *hook.Acceptance) (hook.R
 	if err := s.writer.Do(ctx, &operation{Apply: acc.apply}); err != nil {
 		return hook.Receipt{}, err
 	}
+	for _, i := range acc.behind {
+		acceptance.Event.Targets[i].Deferred = true
+	}
 	return acc.receipt, nil
 }
 
@@ -55,6 +58,7 @@ type accepting struct {
 	targets    []byte
 	request    []byte
 	receipt    hook.Receipt
+	behind     []int // the places of targets that wait for the head of their key
 }
 
 func (a *accepting) apply(ctx context.Context, b *batch) error {
@@ -91,9 +95,14 @@ func (a *accepting) apply(ctx context.Context, b *batch) error {
 	for i := range ev.Unmatched {
 		b.count(ev.Project, store.ByConnection, int64(ev.Unmatched[i].Connection), ev.ReceivedAt).FilterErrors++
 	}
+	a.behind = a.behind[:0]
 	for i := range ev.Targets {
-		if err := b.target(ctx, ev, &ev.Targets[i]); err != nil {
+		behind, err := b.target(ctx, ev, &ev.Targets[i])
+		if err != nil {
 			return err
+		}
+		if behind {
+			a.behind = append(a.behind, i)
 		}
 	}
 	return nil
@@ -108,26 +117,47 @@ func notNull(b []byte) driver.Value {
 }
 
 // target begins a delivery: with a row when it is to wait in the store, in memory when
-// the caller attempts it.
-func (b *batch) target(ctx context.Context, ev *hook.Event, t *hook.Target) error {
+// the caller attempts it. It reports whether it waits because it is not the head of its
+// key.
+func (b *batch) target(ctx context.Context, ev *hook.Event, t *hook.Target) (behind bool, err error) {
 	if err := b.connection(ctx, lane{ev.Project, t.Connection, t.Destination}); err != nil {
-		return err
+		return false, err
 	}
 	b.count(ev.Project, store.ByConnection, int64(t.Connection), ev.ReceivedAt).Deliveries++
 	b.count(ev.Project, store.ByDestination, int64(t.Destination), ev.ReceivedAt).Deliveries++
-	if !t.Held && !t.Deferred {
+	if t.OrderKey != "" && !t.Held {
+		if behind, err = b.mustWait(ctx, keyRef{t.Connection, t.OrderKey}); err != nil {
+			return false, err
+		}
+	}
+	if !t.Held && !t.Deferred && !behind {
+		b.setHead(keyRef{t.Connection, t.OrderKey}, t.Delivery)
 		b.opened = append(b.opened, newInline{id: t.Delivery, inlineDelivery: inlineDelivery{
 			project: ev.Project, event: ev.ID, connection: t.Connection, destination: t.Destination,
-			created: sqlstore.Millis(ev.ReceivedAt), since: time.Now(),
+			created: sqlstore.Millis(ev.ReceivedAt), since: time.Now(), orderKey: t.OrderKey,
 		}})
 		b.mark = min(b.mark, ev.ID)
-		return nil
+		return false, nil
 	}
-	return b.insertWaiting(ctx, waiting{
-		id: t.Delivery, project: ev.Project, event: ev.ID, connection: t.Connection, destination: t.Destination,
-		held: t.Held, reason: t.Reason, created: ev.ReceivedAt, due: ev.ReceivedAt,
-		replay: t.Replay,
-	})
+	w := waiting{
+		id: t.Delivery, project: ev.Project, event: ev.ID, connection: t.Connection, destination: t.Destination, orderKey: t.OrderKey,
+		behind: behind, created: ev.ReceivedAt, due: t.Due, replay: t.Replay,
+	}
+	if w.due.IsZero() {
+		w.due = ev.ReceivedAt
+	}
+	if t.Held {
+		w.cause, w.reason = heldBy(t.Cause), t.Reason
+	}
+	return behind, b.insertWaiting(ctx, w)
+}
+
+// heldBy returns why a delivery is held: a pause, unless something else is named.
+func heldBy(cause hook.Cause) hook.Cause {
+	if cause == hook.CauseNone {
+		return hook.CausePaused
+	}
+	return cause
 }
 
 // waiting is a delivery without attempts that gets its row.
@@ -137,8 +167,10 @@ type waiting struct {
 	event        hook.EventID
 	connection   hook.ConnectionID
 	destination  hook.DestinationID
-	held         bool
-	reason       string // why it is held
+	orderKey     string
+	behind       bool       // it waits for the head of its key
+	cause        hook.Cause // while it is held: why, …
+	reason       string     // … in words
 	created, due time.Time
 	replay       hook.ReplayID
 }
@@ -151,17 +183,17 @@ func (b *batch) insertWaiting(ctx context.Context, d waiting) error {
 	var next driver.Value
 	switch {
 	case b.deleted(d.connection):
-		state, reason = hook.StateCanceled, reasonDeleted
+		state, reason, d.cause = hook.StateCanceled, reasonDeleted, hook.CauseNone
 		b.ended(lane{d.project, d.connection, d.destination}, state, b.w.now())
-	case d.held:
+	case d.cause != hook.CauseNone:
 		state, reason = hook.StateHeld, d.reason
-	default:
+	case !d.behind:
 		next = sqlstore.Millis(d.due)
 	}
 	created := sqlstore.Millis(d.created)
 	b.move(d.project, d.destination, 0, state)
 	b.progressed(d.replay, func(p *hook.ReplayProgress) { countEnd(p, state, 1) })
 	_, err := b.w.sql.insertWaiting.Exec(ctx, int64(d.id), int64(d.project), int64(d.event), int64(d.connection), int64(d.destination),
-		int64(state), created, created, commit.NullText(reason), next, nil, nullID(int64(d.replay)))
+		int64(state), created, created, commit.NullText(reason), next, nil, nullID(int64(d.replay)), nullInt(d.cause), commit.NullText(d.orderKey))
 	return err
 }

@@ -29,6 +29,7 @@ type batch struct {
 	backlog map[backlogKey]int64
 	dedupe  dedupe.Batch
 	opened  []newInline
+	heads   map[keyRef]hook.DeliveryID // what opened and closed change of the keys' heads in memory
 	written []hook.DeliveryID
 	closed  []hook.DeliveryID
 	mark    hook.EventID // as it will be stored
@@ -202,7 +203,7 @@ func (b *batch) writeOld(ctx context.Context) error {
 			continue
 		}
 		_, err := b.w.sql.insertWaiting.Exec(ctx, int64(d.id), int64(d.project), int64(d.event), int64(d.connection), int64(d.destination),
-			int64(hook.StateSending), d.created, d.created, nil, nil, noLease, nil)
+			int64(hook.StateSending), d.created, d.created, nil, nil, noLease, nil, nil, commit.NullText(d.orderKey))
 		if err != nil {
 			return err
 		}

@@ -159,6 +159,7 @@ func (c *claiming) take(ctx context.Context, b *batch, connection hook.Connectio
 				ID: hook.DeliveryID(commit.Int(row[0])), Project: hook.ProjectID(commit.Int(row[1])), Event: hook.EventID(commit.Int(row[2])),
 				Connection: connection, Destination: c.Destination, State: hook.StateSending,
 				Attempts: int(commit.Int(row[3])), CreatedAt: sqlstore.Time(commit.Int(row[4])), UpdatedAt: sqlstore.Time(now), Reason: commit.Text(row[6]),
+				OrderKey: commit.Text(row[7]), Probes: int(commit.Int(row[8])), Replay: hook.ReplayID(commit.Int(row[9])),
 			},
 			Manual: commit.Int(row[5]) != 0,
 		})

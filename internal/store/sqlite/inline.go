@@ -9,7 +9,7 @@ import (
 )
 
 // inlineDelivery is a delivery that Accept left to its caller to attempt and that has
-// not been settled. It holds no pointers, so that thousands cost the collector nothing.
+// not been settled.
 type inlineDelivery struct {
 	project     hook.ProjectID
 	event       hook.EventID
@@ -18,25 +18,38 @@ type inlineDelivery struct {
 	created     int64     // Unix milliseconds
 	since       time.Time // when its commit was
 	row         bool      // it took long and has a row by now
+	orderKey    string    // it is the head of this key
 }
+
+func (d *inlineDelivery) ref() keyRef { return keyRef{d.connection, d.orderKey} }
 
 // delivery returns it as lists show it.
 func (d *inlineDelivery) delivery(id hook.DeliveryID) hook.Delivery {
 	return hook.Delivery{
 		ID: id, Project: d.project, Event: d.event, Connection: d.connection, Destination: d.destination,
-		State: hook.StateSending, CreatedAt: sqlstore.Time(d.created), UpdatedAt: sqlstore.Time(d.created),
+		State: hook.StateSending, OrderKey: d.orderKey, CreatedAt: sqlstore.Time(d.created), UpdatedAt: sqlstore.Time(d.created),
 	}
 }
 
 // inlineSet is the inline deliveries of this process. The writer changes it, after the
 // commit that the change belongs to; lists read it.
 type inlineSet struct {
-	mu   sync.RWMutex
-	open map[hook.DeliveryID]inlineDelivery
-	bare int // how many have no row
+	mu    sync.RWMutex
+	open  map[hook.DeliveryID]inlineDelivery
+	bare  int                        // how many have no row
+	heads map[keyRef]hook.DeliveryID // those that are ordered by a key
 }
 
-func newInlineSet() *inlineSet { return &inlineSet{open: map[hook.DeliveryID]inlineDelivery{}} }
+func newInlineSet() *inlineSet {
+	return &inlineSet{open: map[hook.DeliveryID]inlineDelivery{}, heads: map[keyRef]hook.DeliveryID{}}
+}
+
+// head returns the one that is ordered by a key; 0 when there is none.
+func (s *inlineSet) head(ref keyRef) hook.DeliveryID {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	return s.heads[ref]
+}
 
 func (s *inlineSet) get(id hook.DeliveryID) (inlineDelivery, bool) {
 	s.mu.RLock()
@@ -60,8 +73,12 @@ func (s *inlineSet) change(opened []newInline, written, closed []hook.DeliveryID
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for i := range opened {
-		s.open[opened[i].id] = opened[i].inlineDelivery
+		d := &opened[i]
+		s.open[d.id] = d.inlineDelivery
 		s.bare++
+		if d.orderKey != "" {
+			s.heads[d.ref()] = d.id
+		}
 	}
 	for _, id := range written {
 		if d, ok := s.open[id]; ok && !d.row {
@@ -76,6 +93,9 @@ func (s *inlineSet) change(opened []newInline, written, closed []hook.DeliveryID
 				s.bare--
 			}
 			delete(s.open, id)
+			if d.orderKey != "" && s.heads[d.ref()] == id {
+				delete(s.heads, d.ref())
+			}
 		}
 	}
 }

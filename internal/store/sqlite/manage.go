@@ -88,26 +88,29 @@ func (b *batch) cancel(ctx context.Context, id hook.DeliveryID, reason string, n
 
 // Hold implements store.Queue.
 func (s *Store) Hold(ctx context.Context, where store.Scope, reason string) (int, error) {
-	return s.sweep(ctx, where, hook.StatePending, func(ctx context.Context, b *batch, row *deliveryRow) error {
-		to := change{state: hook.StateHeld, at: b.w.now(), reason: reason}
+	return s.sweep(ctx, where, hook.StatePending, func(ctx context.Context, b *batch, row *deliveryRow) (bool, error) {
+		to := change{state: hook.StateHeld, at: b.w.now(), cause: heldBy(where.Cause), reason: reason}
 		if row.manual {
 			to.manual = int64(1)
 		}
-		return b.setState(ctx, row, to)
+		return true, b.setState(ctx, row, to)
 	})
 }
 
 // Release implements store.Queue.
 func (s *Store) Release(ctx context.Context, where store.Scope, now time.Time) (int, error) {
-	return s.sweep(ctx, where, hook.StateHeld, func(ctx context.Context, b *batch, row *deliveryRow) error {
-		return b.makeDue(ctx, row, now, row.manual)
+	return s.sweep(ctx, where, hook.StateHeld, func(ctx context.Context, b *batch, row *deliveryRow) (bool, error) {
+		if row.cause != heldBy(where.Cause) {
+			return false, nil
+		}
+		return true, b.makeDue(ctx, row, now, row.manual)
 	})
 }
 
-// sweep does something to all deliveries in a state that where selects. What do does
-// takes a delivery out of that state.
+// sweep does something to all deliveries in a state that where selects, and returns how
+// many do reported to have changed.
 func (s *Store) sweep(
-	ctx context.Context, where store.Scope, state hook.State, do func(context.Context, *batch, *deliveryRow) error,
+	ctx context.Context, where store.Scope, state hook.State, do func(context.Context, *batch, *deliveryRow) (bool, error),
 ) (int, error) {
 	lanes, err := sqlstore.Lanes(ctx, s.reader, where)
 	if err != nil {
@@ -125,7 +128,7 @@ func (s *Store) sweep(
 }
 
 func (s *Store) sweepLane(
-	ctx context.Context, l lane, state hook.State, do func(context.Context, *batch, *deliveryRow) error,
+	ctx context.Context, l lane, state hook.State, do func(context.Context, *batch, *deliveryRow) (bool, error),
 ) (int, error) {
 	after := hook.DeliveryID(0)
 	return s.steps(ctx, func(ctx context.Context, b *batch) (int, bool, error) {
@@ -142,17 +145,22 @@ func (s *Store) sweepLane(
 		if err != nil {
 			return 0, false, err
 		}
+		changed := 0
 		for _, id := range ids {
 			row, err := b.delivery(ctx, id)
 			if err != nil {
 				return 0, false, err
 			}
-			if err := do(ctx, b, row); err != nil {
+			did, err := do(ctx, b, row)
+			if err != nil {
 				return 0, false, err
+			}
+			if did {
+				changed++
 			}
 		}
 		b.onCommit = append(b.onCommit, func() { after = last })
-		return len(ids), seen == stepSize, nil
+		return changed, seen == stepSize, nil
 	})
 }
 
@@ -174,10 +182,10 @@ func (s *Store) sweepDeleted(ctx context.Context) error {
 // cancelLane cancels all that waits for a deleted connection.
 func (s *Store) cancelLane(ctx context.Context, l lane) error {
 	for _, state := range [...]hook.State{hook.StatePending, hook.StateHeld} {
-		_, err := s.sweepLane(ctx, l, state, func(ctx context.Context, b *batch, row *deliveryRow) error {
+		_, err := s.sweepLane(ctx, l, state, func(ctx context.Context, b *batch, row *deliveryRow) (bool, error) {
 			now := b.w.now()
 			b.ended(row.lane, hook.StateCanceled, now)
-			return b.setState(ctx, row, change{state: hook.StateCanceled, at: now, reason: reasonDeleted})
+			return true, b.setState(ctx, row, change{state: hook.StateCanceled, at: now, reason: reasonDeleted})
 		})
 		if err != nil {
 			return err

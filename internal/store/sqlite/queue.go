@@ -85,7 +85,14 @@ func (s *Store) Reclaim(ctx context.Context, now time.Time) (int, error) {
 		}
 		return found, last != 0, nil
 	})
-	return expired + lost, err
+	if err != nil || s.writer.ordered.Load() {
+		return expired + lost, err
+	}
+	if err := s.advanceIdle(ctx, now); err != nil {
+		return expired + lost, err
+	}
+	s.writer.ordered.Store(true)
+	return expired + lost, nil
 }
 
 // reclaimExpired makes deliveries due whose lease is over.
@@ -158,7 +165,7 @@ func (b *batch) reclaimFrom(ctx context.Context, from hook.EventID, now time.Tim
 			t := &targets[i]
 			lost = append(lost, waiting{
 				id: t.Delivery, project: hook.ProjectID(commit.Int(row[1])), event: last, connection: t.Connection, destination: t.Destination,
-				created: ev.ReceivedAt, due: now,
+				created: ev.ReceivedAt, due: now, orderKey: t.OrderKey, behind: t.OrderKey != "",
 			})
 		}
 		return nil

@@ -41,8 +41,11 @@ func (s *settling) apply(ctx context.Context, b *batch) error {
 	id := s.Job.Delivery.ID
 	if open, ok := b.w.inline.get(id); ok {
 		b.closed = append(b.closed, id)
+		if b.inlineHead(open.ref()) == id {
+			b.setHead(open.ref(), 0)
+		}
 		if !open.row {
-			return s.insert(ctx, b, &open)
+			return s.insert(ctx, b, &open, s.result(b, open.connection))
 		}
 	}
 	row, err := b.delivery(ctx, id)
@@ -63,30 +66,46 @@ func (s *settling) lost(ctx context.Context, b *batch) error {
 		return nil
 	}
 	d := &s.Job.Delivery
+	r := s.result(b, d.Connection)
+	if d.OrderKey != "" {
+		r.next = nil // Another one of its key may have gone on meanwhile.
+	}
 	return s.insert(ctx, b, &inlineDelivery{
 		project: d.Project, event: d.Event, connection: d.Connection, destination: d.Destination,
-		created: sqlstore.Millis(d.CreatedAt),
-	})
+		created: sqlstore.Millis(d.CreatedAt), orderKey: d.OrderKey,
+	}, r)
 }
 
 // insert writes the delivery's row, once, as it is after its first attempt.
-func (s *settling) insert(ctx context.Context, b *batch, d *inlineDelivery) error {
+func (s *settling) insert(ctx context.Context, b *batch, d *inlineDelivery, r result) error {
 	l := lane{d.project, d.connection, d.destination}
 	if err := b.connection(ctx, l); err != nil {
 		return err
 	}
-	r := s.result(b, d.connection)
 	var first driver.Value
-	attempts := int64(0)
+	attempts, probes := int64(0), int64(0)
 	if s.Attempt != nil {
-		first, attempts = s.attempt, 1
+		first, attempts, probes = s.attempt, 1, s.free()
 		b.attempted(&deliveryRow{lane: l, id: s.Job.Delivery.ID, attempts: attempts}, &s.Settlement, r.at)
 	}
 	b.ended(l, r.state, r.at)
 	b.move(d.project, d.destination, 0, r.state)
 	_, err := b.w.sql.insertSettled.Exec(ctx, int64(s.Job.Delivery.ID), int64(d.project), int64(d.event), int64(d.connection), int64(d.destination),
-		int64(r.state), attempts, d.created, sqlstore.Millis(r.at), commit.NullText(r.reason), r.next, first)
-	return err
+		int64(r.state), attempts, d.created, sqlstore.Millis(r.at), commit.NullText(r.reason), r.next, first,
+		nullInt(r.cause), nullInt(probes), commit.NullText(d.orderKey))
+	if err != nil || d.orderKey == "" {
+		return err
+	}
+	return b.advance(ctx, d.ref(), r.at)
+}
+
+// free returns by how much the attempt raises the count of those that used up nothing
+// of the schedule.
+func (s *settling) free() int64 {
+	if s.Free {
+		return 1
+	}
+	return 0
 }
 
 // update changes the row of a delivery that was claimed, or that took long.
@@ -94,13 +113,14 @@ func (s *settling) update(ctx context.Context, b *batch, row *deliveryRow) error
 	r := s.result(b, row.connection)
 	if s.Attempt != nil {
 		row.attempts++
+		row.probes += s.free()
 		b.attempted(row, &s.Settlement, r.at)
 		if err := b.addAttempt(ctx, row, s.attempt); err != nil {
 			return err
 		}
 	}
 	if !applies(row.state, r.state) { // It was settled already, or taken back by a person: the attempt is only noted.
-		_, err := b.w.sql.noteAttempts.Exec(ctx, row.attempts, sqlstore.Millis(r.at), int64(row.id))
+		_, err := b.w.sql.noteAttempts.Exec(ctx, row.attempts, nullInt(row.probes), sqlstore.Millis(r.at), int64(row.id))
 		return err
 	}
 	var manual driver.Value
@@ -108,7 +128,7 @@ func (s *settling) update(ctx context.Context, b *batch, row *deliveryRow) error
 		manual = int64(1) // What was given back without an attempt is still to be sent by hand.
 	}
 	b.ended(row.lane, r.state, r.at)
-	return b.setState(ctx, row, change{state: r.state, at: r.at, reason: r.reason, next: r.next, manual: manual})
+	return b.setState(ctx, row, change{state: r.state, at: r.at, cause: r.cause, reason: r.reason, next: r.next, manual: manual})
 }
 
 // applies reports whether the result of an attempt decides over a delivery whose row
@@ -130,6 +150,7 @@ func applies(state, next hook.State) bool {
 type result struct {
 	state  hook.State
 	at     time.Time
+	cause  hook.Cause // of a held one
 	reason string
 	next   driver.Value // when a pending delivery is due; else NULL
 }
@@ -143,7 +164,10 @@ func (s *settling) result(b *batch, connection hook.ConnectionID) result {
 	if waits && b.deleted(connection) {
 		r.state, r.reason = hook.StateCanceled, reasonDeleted
 	}
-	if r.state == hook.StatePending {
+	switch r.state {
+	case hook.StateHeld:
+		r.cause = heldBy(s.Cause)
+	case hook.StatePending:
 		due := s.Next
 		if due.IsZero() {
 			due = r.at
@@ -212,7 +236,10 @@ type deliveryRow struct {
 	state    hook.State
 	attempts int64
 	manual   bool
-	next     int64
+	next     int64 // when it is due; 0: at no time
+	cause    hook.Cause
+	orderKey string
+	probes   int64
 	replay   hook.ReplayID
 }
 
@@ -224,7 +251,8 @@ func (b *batch) delivery(ctx context.Context, id hook.DeliveryID) (*deliveryRow,
 			lane: lane{hook.ProjectID(commit.Int(row[0])), hook.ConnectionID(commit.Int(row[1])), hook.DestinationID(commit.Int(row[2]))},
 			id:   id, state: hook.State(commit.Int(row[3])), attempts: commit.Int(row[4]), manual: commit.Int(row[5]) != 0,
 			next: commit.Int(row[6]), event: hook.EventID(commit.Int(row[7])),
-			replay: hook.ReplayID(commit.Int(row[8])),
+			replay: hook.ReplayID(commit.Int(row[8])), cause: hook.Cause(commit.Int(row[9])),
+			orderKey: commit.Text(row[10]), probes: commit.Int(row[11]),
 		}
 		return nil
 	}, int64(id))
@@ -246,19 +274,27 @@ func (b *batch) addAttempt(ctx context.Context, row *deliveryRow, data []byte) e
 type change struct {
 	state  hook.State
 	at     time.Time
+	cause  hook.Cause // for held
 	reason string
 	next   driver.Value // for pending
 	manual driver.Value // 1 or NULL
 }
 
-// setState brings a row to another state and ends its lease.
+// setState brings a row to another state and ends its lease. One that is ordered gets
+// its turn, or gives it to the next of its key.
 func (b *batch) setState(ctx context.Context, row *deliveryRow, to change) error {
 	b.move(row.project, row.destination, row.state, to.state)
 	b.progressed(row.replay, func(p *hook.ReplayProgress) {
 		countEnd(p, row.state, -1)
 		countEnd(p, to.state, 1)
 	})
-	_, err := b.w.sql.updateDelivery.Exec(ctx, int64(to.state), row.attempts, sqlstore.Millis(to.at),
-		commit.NullText(to.reason), to.next, to.manual, int64(row.id))
-	return err
+	if row.enters() {
+		to.next = nil
+	}
+	_, err := b.w.sql.updateDelivery.Exec(ctx, int64(to.state), row.attempts, sqlstore.Millis(to.at), commit.NullText(to.reason),
+		to.next, to.manual, nullInt(to.cause), nullInt(row.probes), int64(row.id))
+	if err != nil || row.orderKey == "" || row.behind() && to.state != hook.StatePending {
+		return err
+	}
+	return b.advance(ctx, row.ref(), to.at)
 }

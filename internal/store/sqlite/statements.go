@@ -24,6 +24,8 @@ type statements struct {
 	findDue, lease, renew, findExpired     *commit.Statement
 	eventsFrom                             *commit.Statement
 	nextTurn, findByState                  *commit.Statement
+	keyFirst, keyLast, keyActive           *commit.Statement
+	makeNext, restart                      *commit.Statement
 
 	saveMark, saveNumbers, readNumbers, addBacklog *commit.Statement
 
@@ -37,6 +39,9 @@ type statements struct {
 
 	addProgress, saveExample *commit.Statement
 }
+
+// openOrdered is what the index of ordered deliveries is made with.
+const openOrdered = " order_key IS NOT NULL AND state IN (1, 2, 5)"
 
 // texts names each statement's text. Literals such as "state = 1" are part of them
 // because a partial index is only used for the very condition that it is made with.
@@ -56,25 +61,32 @@ func (s *statements) texts() map[**commit.Statement]string {
 		&s.readChunk:  "SELECT entries FROM dedupe_chunk WHERE id = ?",
 		&s.dropChunks: "DELETE FROM dedupe_chunk WHERE id BETWEEN ? AND ?",
 
-		&s.insertSettled: "INSERT INTO delivery (id, project, event, connection, destination, state, attempts, created_at, updated_at, reason, next_at, first)" +
-			" VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-		&s.insertWaiting: "INSERT INTO delivery (id, project, event, connection, destination, state, attempts, created_at, updated_at, reason, next_at, lease, replay)" +
-			" VALUES (?, ?, ?, ?, ?, ?, 0, ?, ?, ?, ?, ?, ?)",
-		&s.readDelivery: "SELECT project, connection, destination, state, attempts, manual, next_at, event, replay FROM delivery WHERE id = ?",
+		&s.insertSettled: "INSERT INTO delivery (id, project, event, connection, destination, state, attempts, created_at, updated_at, reason, next_at, first," +
+			" cause, probes, order_key) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+		&s.insertWaiting: "INSERT INTO delivery (id, project, event, connection, destination, state, attempts, created_at, updated_at, reason, next_at, lease," +
+			" replay, cause, order_key) VALUES (?, ?, ?, ?, ?, ?, 0, ?, ?, ?, ?, ?, ?, ?, ?)",
+		&s.readDelivery: "SELECT project, connection, destination, state, attempts, manual, next_at, event, replay, cause, order_key, probes FROM delivery WHERE id = ?",
 		&s.readState:    "SELECT state FROM delivery WHERE id = ?",
-		&s.updateDelivery: "UPDATE delivery SET state = ?, attempts = ?, updated_at = ?, reason = ?, next_at = ?, manual = ?, owner = NULL, lease = NULL" +
-			" WHERE id = ?",
-		&s.noteAttempts:  "UPDATE delivery SET attempts = ?, updated_at = ? WHERE id = ?",
+		&s.updateDelivery: "UPDATE delivery SET state = ?, attempts = ?, updated_at = ?, reason = ?, next_at = ?, manual = ?, cause = ?, probes = ?," +
+			" owner = NULL, lease = NULL WHERE id = ?",
+		&s.noteAttempts:  "UPDATE delivery SET attempts = ?, probes = ?, updated_at = ? WHERE id = ?",
 		&s.updateFirst:   "UPDATE delivery SET first = ? WHERE id = ?",
 		&s.insertAttempt: "INSERT INTO attempt (delivery, number, data) VALUES (?, ?, ?)",
 		&s.nextTurn: "SELECT connection FROM delivery WHERE destination = ? AND connection > ? AND connection <= ? AND state = 1" +
 			" ORDER BY connection LIMIT 1",
-		&s.findDue: "SELECT id, project, event, attempts, created_at, manual, reason FROM delivery" +
+		&s.findDue: "SELECT id, project, event, attempts, created_at, manual, reason, order_key, probes, replay FROM delivery" +
 			" WHERE destination = ? AND connection = ? AND state = 1 AND next_at <= ? ORDER BY next_at, id LIMIT ?",
 		&s.lease:       "UPDATE delivery SET state = 2, owner = ?, lease = ?, next_at = NULL, updated_at = ? WHERE id = ?",
 		&s.renew:       "UPDATE delivery SET lease = ? WHERE id = ? AND state = 2 AND owner = ?",
 		&s.findExpired: "SELECT id FROM delivery WHERE state = 2 AND lease <= ? ORDER BY lease LIMIT ?",
 		&s.eventsFrom:  "SELECT id, project, targets, request FROM event WHERE id BETWEEN ? AND ? ORDER BY id LIMIT ?",
+		&s.keyFirst:    "SELECT id FROM delivery WHERE connection = ? AND order_key = ? AND" + openOrdered + " ORDER BY id LIMIT 1",
+		&s.keyLast: "SELECT id FROM delivery WHERE connection = ? AND order_key = ? AND id < ? AND" + openOrdered +
+			" ORDER BY id DESC LIMIT ?",
+		&s.keyActive: "SELECT id FROM delivery WHERE connection = ? AND order_key = ? AND order_key IS NOT NULL" +
+			" AND (state = 2 OR state = 1 AND next_at IS NOT NULL) LIMIT 1",
+		&s.makeNext:    "UPDATE delivery SET next_at = ? WHERE id = ?",
+		&s.restart:     "UPDATE delivery SET probes = attempts WHERE id = ?",
 		&s.findByState: "SELECT id, destination FROM delivery WHERE connection = ? AND state = ? AND id > ? ORDER BY id LIMIT ?",
 
 		&s.saveMark: "UPDATE meta SET value = ? WHERE key = 'mark'",

@@ -6,6 +6,7 @@ import (
 	"database/sql/driver"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"malote.dev/malote/internal/hook"
@@ -32,6 +33,7 @@ type writer struct {
 	shown   map[exampleKey]time.Time     // when examples of failures were last stored
 	mark    mark
 	turns   map[hook.DestinationID]hook.ConnectionID // whose turn was last in a claim
+	ordered atomic.Bool                              // all keys were advanced after the first Reclaim
 	// inherited is the newest event of earlier processes. What came later has always
 	// been in memory, so that Reclaim looks no further: it would never end while new
 	// events come.

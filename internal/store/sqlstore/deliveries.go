@@ -13,17 +13,17 @@ import (
 	"malote.dev/malote/internal/store/sqlstore/codec"
 )
 
-const deliveryColumns = "id, project, event, connection, destination, state, attempts, created_at, updated_at, reason, next_at, replay"
+const deliveryColumns = "id, project, event, connection, destination, state, attempts, created_at, updated_at, reason, next_at, replay, cause, order_key, probes"
 
 func scanDelivery(row interface{ Scan(into ...any) error }) (hook.Delivery, error) {
 	var d hook.Delivery
 	var state, created, updated int64
-	var reason sql.NullString
-	var next, replay sql.NullInt64
+	var reason, key sql.NullString
+	var next, replay, cause, probes sql.NullInt64
 	err := row.Scan((*int64)(&d.ID), (*int64)(&d.Project), (*int64)(&d.Event), (*int64)(&d.Connection), (*int64)(&d.Destination),
-		&state, &d.Attempts, &created, &updated, &reason, &next, &replay)
+		&state, &d.Attempts, &created, &updated, &reason, &next, &replay, &cause, &key, &probes)
 	d.State, d.CreatedAt, d.UpdatedAt, d.Reason = hook.State(state), Time(created), Time(updated), reason.String
-	d.Replay = hook.ReplayID(replay.Int64)
+	d.Replay, d.Cause, d.OrderKey, d.Probes = hook.ReplayID(replay.Int64), hook.Cause(cause.Int64), key.String, int(probes.Int64)
 	if d.State == hook.StatePending {
 		d.NextAttemptAt = optionalTime(next)
 	}
@@ -203,6 +203,6 @@ func unsettled(ev *hook.Event, t *hook.Target, memory []hook.Delivery) hook.Deli
 	}
 	return hook.Delivery{
 		ID: t.Delivery, Project: ev.Project, Event: ev.ID, Connection: t.Connection, Destination: t.Destination,
-		State: hook.StatePending, CreatedAt: ev.ReceivedAt, UpdatedAt: ev.ReceivedAt,
+		State: hook.StatePending, OrderKey: t.OrderKey, CreatedAt: ev.ReceivedAt, UpdatedAt: ev.ReceivedAt,
 	}
 }

@@ -71,7 +71,10 @@ func EncodeTargets(event hook.EventID, targets []hook.Target) []byte {
 		e.int(int64(t.Delivery) - int64(event))
 		e.fixed(int64(t.Connection))
 		e.fixed(int64(t.Destination))
-		e.flags(t.Deferred, t.Held)
+		e.flags(t.Deferred, t.Held, t.OrderKey != "")
+		if t.OrderKey != "" {
+			e.text(t.OrderKey)
+		}
 	}
 	return e.buf
 }
@@ -93,6 +96,9 @@ func DecodeTargets(event hook.EventID, data []byte) ([]hook.Target, error) {
 		}
 		flags := d.flag()
 		t.Deferred, t.Held = flags&1 != 0, flags&2 != 0
+		if flags&4 != 0 {
+			t.OrderKey = d.text()
+		}
 		targets = append(targets, t)
 	}
 	return targets, d.end()
@@ -103,7 +109,7 @@ func DecodeTargets(event hook.EventID, data []byte) ([]hook.Target, error) {
 func EncodeAttempt(a *hook.Attempt) []byte {
 	e := newEncoder(160 + (len(a.RequestHeaders)+len(a.ResponseHeaders))*48 + len(a.ResponseBody))
 	e.fixed(int64(a.ID))
-	e.flags(a.Manual)
+	e.flags(a.Manual, a.Probe)
 	e.time(a.StartedAt)
 	e.int(int64(a.Duration))
 	e.text(string(a.Outcome))
@@ -123,7 +129,8 @@ func DecodeAttempt(data []byte, delivery hook.DeliveryID, number int) (hook.Atte
 	d := newDecoder(data)
 	a := hook.Attempt{Delivery: delivery, Number: number}
 	a.ID = hook.AttemptID(d.fixed())
-	a.Manual = d.flag()&1 != 0
+	flags := d.flag()
+	a.Manual, a.Probe = flags&1 != 0, flags&2 != 0
 	a.StartedAt = d.time()
 	a.Duration = hook.Duration(d.int())
 	a.Outcome = hook.Outcome(d.text())
