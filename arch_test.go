@@ -59,6 +59,7 @@ var layers = map[string]int{
 	"internal/ingest":               3,
 	"internal/deliver":              3,
 	"internal/upkeep":               3,
+	"internal/notice":               3,
 	"internal/destination/webhook":  3,
 	"internal/store/sqlstore":       3,
 	"internal/store/sqlstore/codec": 2,
