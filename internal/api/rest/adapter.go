@@ -32,6 +32,8 @@ type Route struct {
 	Answers string // media type of an answer that is not JSON
 	Bind    Binder // Handle or Raw of the handler
 
+	Bodies map[int]any // zero values of the answers' types by status, where a handler has several
+
 	Reveals   bool   // it shows a secret: successful calls are audited, although they change nothing
 	Unaudited string // why calls that are no GET are not audited; "": they are
 }
@@ -157,6 +159,12 @@ func (e *Route) describe(api huma.API) {
 			Content:     map[string]*huma.MediaType{e.Answers: {Schema: &huma.Schema{Type: huma.TypeString}}},
 		}
 		delete(operation.Responses, strconv.Itoa(http.StatusNoContent))
+	}
+	for status, body := range e.Bodies {
+		operation.Responses[strconv.Itoa(status)] = &huma.Response{
+			Description: http.StatusText(status),
+			Content:     map[string]*huma.MediaType{"application/json": {Schema: registry.Schema(reflect.TypeOf(body), true, e.ID)}},
+		}
 	}
 	if e.Method == http.MethodPost {
 		operation.Parameters = append(operation.Parameters, header("idempotency-key",
