@@ -67,7 +67,7 @@ func BenchmarkEngine(b *testing.B) {
 	b.ReportAllocs()
 	b.ResetTimer()
 	for i := range b.N {
-		for !engine.Reserve(1) {
+		for !engine.Reserve(1).Inline {
 			runtime.Gosched()
 		}
 		engine.Dispatch(&hook.Job{Event: event, Inline: true, Delivery: hook.Delivery{ID: hook.DeliveryID(i + 1), Connection: 1, Destination: 1}})

@@ -76,7 +76,7 @@ func (d *durable) open() {
 func (d *durable) take(body string) hook.DeliveryID {
 	d.t.Helper()
 	now := time.Now()
-	inline := d.engine.Reserve(d.to)
+	inline := d.engine.Reserve(d.to).Inline
 	ev := hook.Event{
 		ID: hook.EventID(d.ids.Next(now)), Project: d.project, Source: d.source, Type: "order.created", Method: http.MethodPost,
 		Payload: []byte(body), PayloadSize: len(body), ReceivedAt: now,

@@ -79,15 +79,15 @@ func (e *Engine) all() []*lane {
 	return lanes
 }
 
-// Reserve promises room in memory for one delivery to a destination. With true the
-// caller ends the promise with Dispatch or Release. With false the delivery has to be
+// Reserve promises room in memory for one delivery to a destination. If inline, the
+// caller ends the promise with Dispatch or Release. If not, the delivery has to be
 // stored as deferred, and the lane finds it there.
-func (e *Engine) Reserve(id hook.DestinationID) bool {
+func (e *Engine) Reserve(id hook.DestinationID) hook.Admission {
 	l := e.lock(id)
 	defer l.mu.Unlock()
 	if !e.stopped.Load() && !l.backlog && e.roomLocked(l) > 0 {
 		l.reserved++
-		return true
+		return hook.Admission{Inline: true}
 	}
 	now := time.Now()
 	l.deferLocked(now)
@@ -95,7 +95,7 @@ func (e *Engine) Reserve(id hook.DestinationID) bool {
 	if next, ok := l.nextLookLocked(now); ok && !e.stopped.Load() {
 		e.agenda.at(l, next)
 	}
-	return false
+	return hook.Admission{}
 }
 
 // Release ends a promise that is not needed.

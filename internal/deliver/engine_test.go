@@ -318,7 +318,7 @@ func TestOverflowKeepsOrder(t *testing.T) {
 			}
 		}
 		// The lane has caught up, so the next one takes the short way.
-		if !b.engine.Reserve(destinationID) {
+		if !b.engine.Reserve(destinationID).Inline {
 			t.Error("the lane takes nothing although it has caught up")
 		}
 		b.engine.Release(destinationID)
@@ -334,11 +334,11 @@ func TestLateRowIsFound(t *testing.T) {
 		defer func() { b.stop() }()
 		b.accept(destinationID, "0")
 		synctest.Wait()
-		if !b.engine.Reserve(destinationID) {
+		if !b.engine.Reserve(destinationID).Inline {
 			t.Fatal("no room in an empty lane")
 		}
 		late := b.newJob(destinationID, "late")
-		if b.engine.Reserve(destinationID) {
+		if b.engine.Reserve(destinationID).Inline {
 			t.Fatal("room beyond the limit")
 		}
 		b.engine.Release(destinationID)
@@ -706,7 +706,7 @@ func TestShutdown(t *testing.T) {
 				t.Errorf("delivery %v is %v with %d attempts, due %v", id, row.state, len(row.attempts), row.due)
 			}
 		}
-		if b.engine.Reserve(destinationID) {
+		if b.engine.Reserve(destinationID).Inline {
 			t.Error("the engine promises room after its end")
 		}
 		late := b.newJob(destinationID, "late")

@@ -216,7 +216,7 @@ func (b *bench) start() {
 func (b *bench) accept(id hook.DestinationID, body string) *hook.Job {
 	job := b.newJob(id, body)
 	b.accepted = append(b.accepted, job.Delivery.ID)
-	if b.engine.Reserve(id) {
+	if b.engine.Reserve(id).Inline {
 		b.queue.inline(job)
 		b.engine.Dispatch(job)
 	} else {

@@ -404,7 +404,7 @@ func (m *model) prepare(provider int) *hook.Acceptance {
 		if t.Held {
 			t.Reason = "it was paused when the event came"
 		}
-		t.Deferred = !t.Held && !m.engine.Reserve(t.Destination)
+		t.Deferred = !t.Held && !m.engine.Reserve(t.Destination).Inline
 		a.Event.Targets = append(a.Event.Targets, t)
 	}
 	return a

@@ -11,8 +11,6 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"golang.org/x/sync/errgroup"
-
 	"malote.dev/malote/internal/filter"
 	"malote.dev/malote/internal/hook"
 	"malote.dev/malote/internal/route"
@@ -47,74 +45,95 @@ func (x *exchange) acceptances(verdict hook.Verdict) []*hook.Acceptance {
 // stamp makes a time one as the store keeps it: UTC, to the millisecond.
 func stamp(t time.Time) time.Time { return t.UTC().Truncate(time.Millisecond) }
 
-// batchCommits is how many events of one request wait for a commit at the same time.
-const batchCommits = 64
-
 // intake is the way of events into one source, by whichever door they came.
 type intake struct {
 	*Handler
 
 	source  *route.Source
 	numbers *sourceMetrics
+	except  hook.DestinationID // nothing goes there; 0: anywhere
 }
 
 func (h *Handler) intakeOf(source *route.Source) intake {
 	return intake{Handler: h, source: source, numbers: h.metrics.of(source.ID)}
 }
 
-// admit stores events and returns the receipt of the first and the deliveries that are
-// to be attempted at once. When it fails, some events of a batch may have been stored
-// and go their way; the sender repeats the batch, and their ids make them duplicates.
+// maxTargets is how many deliveries an event may cause. They are made durable in one
+// commit, which all other events wait for.
+const maxTargets = 10_000
+
+// errTooManyTargets means that too many connections want an event.
+var errTooManyTargets = hook.Errorf(hook.KindConflict,
+	"more than %d connections of the source want this event: narrow down their types or filters", maxTargets)
+
+// admit stores an event and returns its receipt and the deliveries that are to be
+// attempted at once.
 func (i *intake) admit(ctx context.Context, events []*hook.Acceptance) (hook.Receipt, []*hook.Job, error) {
+	for _, event := range events {
+		if err := i.prepare(event); err != nil {
+			return hook.Receipt{}, nil, err
+		}
+	}
 	if len(events) == 1 {
-		return i.admitOne(ctx, events[0])
+		return i.store(ctx, events[0])
 	}
-	receipts := make([]hook.Receipt, len(events))
-	jobs := make([][]*hook.Job, len(events))
-	group, groupCtx := errgroup.WithContext(ctx)
-	group.SetLimit(batchCommits)
-	for n, event := range events {
-		group.Go(func() (err error) {
-			receipts[n], jobs[n], err = i.admitOne(groupCtx, event)
-			return err
-		})
-	}
-	err := group.Wait()
-	all := slices.Concat(jobs...)
-	if err != nil {
-		i.dispatch(all)
-		return hook.Receipt{}, nil, fmt.Errorf("store a batch of %d events: %w", len(events), err)
-	}
-	return receipts[0], all, nil
+	return i.storeBatch(ctx, events)
 }
 
-// admitOne identifies an event, matches it, reserves room for its deliveries, makes all
-// of it durable, and counts it.
-func (i *intake) admitOne(ctx context.Context, acceptance *hook.Acceptance) (hook.Receipt, []*hook.Job, error) {
+// prepare identifies an event and finds the deliveries that it causes. The ids of what
+// is prepared later are greater.
+func (i *intake) prepare(acceptance *hook.Acceptance) error {
 	event := &acceptance.Event
 	event.ID = hook.EventID(i.options.IDs.Next(event.ReceivedAt))
 	event.PayloadSize = len(event.Payload)
 	in := filter.NewInput(event)
+	defer in.Release()
 	identify(i.source, in, acceptance)
 
-	var connections []*route.Connection
-	connections, event.Unmatched = i.source.Match(in, event.Type)
-	in.Release()
-	i.metrics.misses.Add(float64(len(event.Unmatched)))
+	connections, misses := i.source.Match(in, event.Type)
+	if i.except != 0 {
+		connections = slices.DeleteFunc(connections, func(c *route.Connection) bool { return c.Destination == i.except })
+	}
+	if len(connections) > maxTargets {
+		return errTooManyTargets
+	}
+	event.Unmatched = misses
+	i.metrics.misses.Add(float64(len(misses)))
 	event.Targets = make([]hook.Target, len(connections))
 	for n, connection := range connections {
-		target := &event.Targets[n]
-		*target = hook.Target{
-			Delivery:    hook.DeliveryID(i.options.IDs.Next(event.ReceivedAt)),
-			Connection:  connection.ID,
-			Destination: connection.Destination,
-		}
-		target.Reason, target.Held = connection.Held()
-		target.Deferred = !target.Held && !i.options.Lanes.Reserve(target.Destination)
+		event.Targets[n] = i.target(connection, event, in)
 	}
+	return nil
+}
+
+// target is a delivery of an event over a connection, before its lane is asked.
+func (i *intake) target(connection *route.Connection, event *hook.Event, in *filter.Input) hook.Target {
+	target := hook.Target{
+		Delivery:    hook.DeliveryID(i.options.IDs.Next(event.ReceivedAt)),
+		Connection:  connection.ID,
+		Destination: connection.Destination,
+		OrderKey:    connection.OrderKey(in),
+	}
+	if connection.Order != nil && target.OrderKey == "" {
+		i.metrics.keyless.Inc()
+	}
+	if target.Cause, target.Reason = connection.Held(); target.Cause != hook.CauseNone {
+		target.Held = true
+		return target
+	}
+	target.Due = connection.DueAt(event.ReceivedAt, event.ReceivedAt)
+	target.Deferred = !target.Due.IsZero()
+	return target
+}
+
+// store reserves room for the deliveries of a prepared event, makes all of it durable,
+// and counts it. It returns what admit does.
+func (i *intake) store(ctx context.Context, acceptance *hook.Acceptance) (hook.Receipt, []*hook.Job, error) {
+	event := &acceptance.Event
+	ordered := i.reserve(event.Targets)
 	receipt, err := i.options.Store.Accept(ctx, acceptance)
 	if err != nil || receipt.Duplicate {
-		i.release(event.Targets)
+		i.release(event.Targets, ordered)
 	}
 	if err != nil {
 		return hook.Receipt{}, nil, err
@@ -123,7 +142,47 @@ func (i *intake) admitOne(ctx context.Context, acceptance *hook.Acceptance) (hoo
 	if receipt.Duplicate {
 		return receipt, nil, nil
 	}
+	for _, n := range ordered {
+		if event.Targets[n].Deferred { // by the store: it is not its turn
+			i.options.Lanes.Release(event.Targets[n].Destination)
+		}
+	}
 	return receipt, jobsOf(event), nil
+}
+
+// reserve asks the lanes how the deliveries begin that may be made now. It returns which
+// of those with an order key got room: the store may find that it is not their turn.
+func (h *Handler) reserve(targets []hook.Target) (ordered []int) {
+	for n := range targets {
+		target := &targets[n]
+		if target.Held || target.Deferred {
+			continue
+		}
+		admission := h.options.Lanes.Reserve(target.Destination)
+		switch {
+		case admission.Inline && target.OrderKey != "":
+			ordered = append(ordered, n)
+		case admission.Inline:
+		case admission.Cause != hook.CauseNone:
+			target.Held, target.Cause, target.Reason = true, admission.Cause, admission.Reason
+		default:
+			target.Deferred = true
+		}
+	}
+	return ordered
+}
+
+// release gives back all that reserve got. What has an order key may have been deferred
+// meanwhile, and has its room all the same.
+func (h *Handler) release(targets []hook.Target, ordered []int) {
+	for n := range targets {
+		if target := &targets[n]; target.OrderKey == "" && !target.Deferred && !target.Held {
+			h.options.Lanes.Release(target.Destination)
+		}
+	}
+	for _, n := range ordered {
+		h.options.Lanes.Release(targets[n].Destination)
+	}
 }
 
 // identify reads what an event is known by, where it is not given already.
@@ -176,21 +235,14 @@ func jobsOf(event *hook.Event) []*hook.Job {
 		jobs = append(jobs, &hook.Job{
 			Delivery: hook.Delivery{
 				ID: target.Delivery, Project: event.Project, Event: event.ID, Connection: target.Connection,
-				Destination: target.Destination, State: hook.StateSending, CreatedAt: event.ReceivedAt, UpdatedAt: event.ReceivedAt,
+				Destination: target.Destination, State: hook.StateSending, OrderKey: target.OrderKey,
+				CreatedAt: event.ReceivedAt, UpdatedAt: event.ReceivedAt,
 			},
 			Event:  event,
 			Inline: true,
 		})
 	}
 	return jobs
-}
-
-func (h *Handler) release(targets []hook.Target) {
-	for i := range targets {
-		if !targets[i].Deferred && !targets[i].Held {
-			h.options.Lanes.Release(targets[i].Destination)
-		}
-	}
 }
 
 func (h *Handler) dispatch(jobs []*hook.Job) {
@@ -202,9 +254,12 @@ func (h *Handler) dispatch(jobs []*hook.Job) {
 // Publish stores an event that came by the API rather than from a provider, and
 // returns after it is durable. Type, Key, ProviderID, Headers and Payload are taken
 // from event; what is empty is read as the source says. The error is of KindTooLarge,
-// KindConflict when the source cannot be used, or KindUnavailable.
+// of KindConflict when the source cannot be used or too many connections want the event,
+// or of KindUnavailable.
 func (h *Handler) Publish(ctx context.Context, source *route.Source, event *hook.Event) (hook.Receipt, error) {
 	switch limit := h.bodyLimit(source); {
+	case source.System:
+		return hook.Receipt{}, hook.Errorf(hook.KindConflict, "the source %q is for what happens in malote itself: publish to one of your own", source.Name)
 	case source.Disabled:
 		return hook.Receipt{}, hook.Errorf(hook.KindConflict, "the source %q is disabled", source.Name)
 	case source.Problem != nil:
@@ -212,28 +267,51 @@ func (h *Handler) Publish(ctx context.Context, source *route.Source, event *hook
 	case int64(len(event.Payload)) > limit:
 		return hook.Receipt{}, hook.Errorf(hook.KindTooLarge, "the payload has %d bytes, this source takes %d", len(event.Payload), limit)
 	}
+	in := h.intakeOf(source)
+	return in.complete(ctx, []*hook.Acceptance{in.publication(event, SchemeAPI)})
+}
+
+// Announce stores an event of the system itself, which comes from the project's source
+// hook.SystemSource, and returns after it is durable. It goes to whoever wants it but
+// not to the destination except, which it is about: a notice about a failure would fail
+// there, too. Type, Key and Payload are taken from event. The error is of KindNotFound
+// when the project is gone, or as that of Publish.
+func (h *Handler) Announce(ctx context.Context, project hook.ProjectID, event *hook.Event, except hook.DestinationID) error {
+	source, ok := h.options.Catalogue.Current().SystemSource(project)
+	if !ok {
+		return hook.NotFound("source", hook.SystemSource)
+	}
+	in := h.intakeOf(source)
+	in.except = except
+	_, err := in.complete(ctx, []*hook.Acceptance{in.publication(event, SchemeSystem)})
+	return err
+}
+
+// publication is a copy of an event that nobody sent to this source by a request.
+func (i *intake) publication(event *hook.Event, scheme string) *hook.Acceptance {
 	acceptance := &hook.Acceptance{Event: *event}
 	published := &acceptance.Event
-	published.Project, published.Source = source.Project, source.ID
-	published.ReceivedAt = stamp(h.options.Now())
-	published.Verdict = hook.Verdict{Scheme: SchemeAPI, Verified: true}
+	published.Project, published.Source = i.source.Project, i.source.ID
+	published.ReceivedAt = stamp(i.options.Now())
+	published.Verdict = hook.Verdict{Scheme: scheme, Verified: true}
 	if published.Method == "" {
 		published.Method = http.MethodPost
 	}
-	return h.complete(ctx, source, []*hook.Acceptance{acceptance})
+	return acceptance
 }
 
-// SchemeAPI is the verdict's scheme of events that came by the API: the caller's token
-// proved who sent them.
-const SchemeAPI = "api"
+// The verdict's schemes of events that did not come by a request to their source.
+const (
+	SchemeAPI    = "api"    // the caller's token proved who sent it
+	SchemeSystem = "system" // it happened in the system itself
+)
 
 // complete stores events outside of a request to their source.
-func (h *Handler) complete(ctx context.Context, source *route.Source, events []*hook.Acceptance) (hook.Receipt, error) {
-	in := h.intakeOf(source)
-	receipt, jobs, err := in.admit(ctx, events)
+func (i *intake) complete(ctx context.Context, events []*hook.Acceptance) (hook.Receipt, error) {
+	receipt, jobs, err := i.admit(ctx, events)
 	if err != nil {
-		return hook.Receipt{}, fmt.Errorf("store an event of the source %s: %w", source.ID, err)
+		return hook.Receipt{}, fmt.Errorf("store an event of the source %s: %w", i.source.ID, err)
 	}
-	h.dispatch(jobs)
+	i.dispatch(jobs)
 	return receipt, nil
 }

@@ -1,9 +1,13 @@
 package ingest
 
 import (
+	"context"
+	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/tidwall/gjson"
+	"golang.org/x/sync/errgroup"
 
 	"malote.dev/malote/internal/filter"
 	"malote.dev/malote/internal/hook"
@@ -61,4 +65,70 @@ func replaceHeader(headers hook.Headers, name, value string) hook.Headers {
 		replaced[i] = header
 	}
 	return replaced
+}
+
+// batchCommits is how many events of one request wait for a commit at the same time.
+const batchCommits = 64
+
+// storeBatch stores prepared events of one request and returns the receipt of the first
+// and the deliveries that are to be attempted at once. When it fails, some events may
+// have been stored and go their way; the sender repeats the batch, and their ids make
+// them duplicates.
+func (i *intake) storeBatch(ctx context.Context, events []*hook.Acceptance) (hook.Receipt, []*hook.Job, error) {
+	var first hook.Receipt
+	var all []*hook.Job
+	for rest := events; len(rest) > 0; {
+		n := unrelated(rest)
+		receipt, jobs, err := i.storeTogether(ctx, rest[:n])
+		all = append(all, jobs...)
+		if err != nil {
+			i.dispatch(all)
+			return hook.Receipt{}, nil, fmt.Errorf("store a batch of %d events: %w", len(events), err)
+		}
+		if first == (hook.Receipt{}) {
+			first = receipt
+		}
+		rest = rest[n:]
+	}
+	return first, all, nil
+}
+
+// unrelated returns how many events at the beginning of a batch no order key connects.
+// Those may be stored in any order; what comes after them waits.
+func unrelated(events []*hook.Acceptance) int {
+	type key struct {
+		connection hook.ConnectionID
+		text       string
+	}
+	seen := map[key]bool{}
+	for n, event := range events {
+		targets := event.Event.Targets
+		for i := range targets {
+			if targets[i].OrderKey != "" && seen[key{targets[i].Connection, targets[i].OrderKey}] {
+				return n
+			}
+		}
+		for i := range targets {
+			if targets[i].OrderKey != "" {
+				seen[key{targets[i].Connection, targets[i].OrderKey}] = true
+			}
+		}
+	}
+	return len(events)
+}
+
+// storeTogether stores events side by side, so that they share commits.
+func (i *intake) storeTogether(ctx context.Context, events []*hook.Acceptance) (hook.Receipt, []*hook.Job, error) {
+	receipts := make([]hook.Receipt, len(events))
+	jobs := make([][]*hook.Job, len(events))
+	group, groupCtx := errgroup.WithContext(ctx)
+	group.SetLimit(batchCommits)
+	for n, event := range events {
+		group.Go(func() (err error) {
+			receipts[n], jobs[n], err = i.store(groupCtx, event)
+			return err
+		})
+	}
+	err := group.Wait()
+	return receipts[0], slices.Concat(jobs...), err
 }

@@ -23,7 +23,7 @@ func (nothing) Accept(_ context.Context, acceptance *hook.Acceptance) (hook.Rece
 }
 func (nothing) Refuse(context.Context, *hook.Refusal) error                  { return nil }
 func (nothing) Admitted(context.Context, hook.RefusalID, hook.EventID) error { return nil }
-func (nothing) Reserve(hook.DestinationID) bool                              { return true }
+func (nothing) Reserve(hook.DestinationID) hook.Admission                    { return hook.Admission{Inline: true} }
 func (nothing) Release(hook.DestinationID)                                   {}
 func (nothing) Dispatch(*hook.Job)                                           {}
 

@@ -29,8 +29,9 @@ type Store interface {
 
 // Lanes take deliveries that are to be attempted at once.
 type Lanes interface {
-	// Reserve asks for room for one delivery; false when the lane is full.
-	Reserve(destination hook.DestinationID) bool
+	// Reserve asks how one delivery begins. If inline, there is room for it until it is
+	// given back or used up; else it is held with a reason, or waits in the store.
+	Reserve(destination hook.DestinationID) hook.Admission
 	// Release gives a reservation back.
 	Release(destination hook.DestinationID)
 	// Dispatch hands over a delivery for which there is a reservation, and uses it up.
@@ -103,7 +104,7 @@ func (h *Handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	began := h.options.Now()
 	ref, rest, _ := strings.Cut(strings.TrimPrefix(r.URL.EscapedPath(), route.PathPrefix), "/")
 	source, ok := h.options.Catalogue.Current().Source(ref)
-	if !ok || source.Disabled || rest != "" && !source.Effective.SubPaths {
+	if !ok || source.Disabled || source.System || rest != "" && !source.Effective.SubPaths {
 		h.metrics.unknown.Inc()
 		answerProblem(w, http.StatusNotFound, "not_found", "there is no source here")
 		return
@@ -191,6 +192,10 @@ func (x *exchange) answerFailure(ctx context.Context, w http.ResponseWriter, err
 	if ctx.Err() != nil && errors.Is(err, ctx.Err()) {
 		x.numbers.refused(ReasonGone)
 		return // the sender has gone, so nobody reads an answer
+	}
+	if errors.Is(err, errTooManyTargets) {
+		x.refuseTargets(ctx, w)
+		return
 	}
 	x.numbers.refused(ReasonUnavailable)
 	if x.numbers.mayLog(x.began) {

@@ -69,18 +69,19 @@ func (s *fakeStore) events() []*hook.Acceptance {
 type fakeLanes struct {
 	mu       sync.Mutex
 	room     int
+	held     hook.Admission // what is answered in place of room, if it says that it is held
 	reserved map[hook.DestinationID]int
 	jobs     []*hook.Job
 }
 
-func (l *fakeLanes) Reserve(id hook.DestinationID) bool {
+func (l *fakeLanes) Reserve(id hook.DestinationID) hook.Admission {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.reserved[id] >= l.room {
-		return false
+	if l.held.Cause != hook.CauseNone || l.reserved[id] >= l.room {
+		return l.held
 	}
 	l.reserved[id]++
-	return true
+	return hook.Admission{Inline: true}
 }
 
 func (l *fakeLanes) Release(id hook.DestinationID) {

@@ -14,7 +14,7 @@ import (
 // metrics counts what comes in.
 type metrics struct {
 	accepted, duplicates, refusals *prometheus.CounterVec
-	misses, unknown                prometheus.Counter
+	misses, keyless, unknown       prometheus.Counter
 	ack                            prometheus.Histogram
 	sources                        sync.Map // of *sourceMetrics by hook.SourceID
 }
@@ -24,12 +24,14 @@ func newMetrics(registry prometheus.Registerer) (*metrics, error) {
 		return prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "malote", Subsystem: "ingest", Name: name, Help: help}, labels)
 	}
 	misses := counter("filter_errors_total", "Connections that an event did not go over because their filter failed with an error.")
-	unknown := counter("unknown_source_total", "Requests to a source that does not exist or is disabled.")
+	keyless := counter("keyless_total", "Deliveries without an order key over connections that ask for order: they have none.")
+	unknown := counter("unknown_source_total", "Requests to a source that does not exist, is disabled, or takes none.")
 	m := &metrics{
 		accepted:   counter("accepted_total", "Events made durable.", "source"),
 		duplicates: counter("duplicates_total", "Requests recognised as duplicates of an event.", "source"),
 		refusals:   counter("refused_total", "Requests that did not become an event, by reason.", "source", "reason"),
 		misses:     misses.WithLabelValues(),
+		keyless:    keyless.WithLabelValues(),
 		unknown:    unknown.WithLabelValues(),
 		ack: prometheus.NewHistogram(prometheus.HistogramOpts{
 			Namespace: "malote", Subsystem: "ingest", Name: "ack_seconds",
@@ -40,7 +42,7 @@ func newMetrics(registry prometheus.Registerer) (*metrics, error) {
 	if registry == nil {
 		return m, nil
 	}
-	for _, collector := range []prometheus.Collector{m.accepted, m.duplicates, m.refusals, misses, unknown, m.ack} {
+	for _, collector := range []prometheus.Collector{m.accepted, m.duplicates, m.refusals, misses, keyless, unknown, m.ack} {
 		if err := registry.Register(collector); err != nil {
 			return nil, fmt.Errorf("register the metrics of ingest: %w", err)
 		}

@@ -21,6 +21,7 @@ import (
 // signature. The set is closed: it labels metrics.
 const (
 	ReasonMisconfigured = "misconfigured"      // the source cannot be used as it is set up
+	ReasonTargets       = "too_many_targets"   // too many connections want it
 	ReasonTooLarge      = "too_large"          // the body is above the source's limit
 	ReasonSlow          = "too_slow"           // the body did not come in time
 	ReasonBroken        = "broken_body"        // the body ended early; counted only
@@ -138,6 +139,14 @@ func (x *exchange) refuseMisconfigured(ctx context.Context, w http.ResponseWrite
 	answerProblem(w, http.StatusServiceUnavailable, hook.KindUnavailable.String(), "this source cannot take requests now, send it again later")
 }
 
+// refuseTargets answers a request whose event too many connections want. It is kept, and
+// the sender asked to come again, so that it is not lost until they are narrowed down.
+func (x *exchange) refuseTargets(ctx context.Context, w http.ResponseWriter) {
+	x.refuse(ctx, refused{reason: ReasonTargets, explanation: []string{errTooManyTargets.Message}})
+	w.Header().Set("Retry-After", retryAfter)
+	answerProblem(w, http.StatusServiceUnavailable, hook.KindUnavailable.String(), "this source cannot take this event now, send it again later")
+}
+
 // Readmit verifies a refused request again, with its source as it is now and as of the
 // moment when it came, and stores it as an event. The error is of KindNotFound when the
 // source is gone, of KindConflict when the request became an event already or the
@@ -160,7 +169,7 @@ func (h *Handler) Readmit(ctx context.Context, refusal *hook.Refusal) (hook.Rece
 		return hook.Receipt{}, err
 	}
 	verdict.Admitted = true
-	receipt, err := h.complete(ctx, source, x.acceptances(verdict))
+	receipt, err := x.complete(ctx, x.acceptances(verdict))
 	if err != nil {
 		return hook.Receipt{}, err
 	}

@@ -22,7 +22,7 @@ type builder struct {
 func (b *builder) build(ctx context.Context, catalogue *hook.Catalogue) *Snapshot {
 	b.next.revision = catalogue.Revision
 	for i := range catalogue.Destinations {
-		b.next.destinations[catalogue.Destinations[i].ID] = &catalogue.Destinations[i]
+		b.destination(ctx, &catalogue.Destinations[i])
 	}
 	var named hook.ProjectID
 	for i := range catalogue.Projects {
@@ -37,6 +37,9 @@ func (b *builder) build(ctx context.Context, catalogue *hook.Catalogue) *Snapsho
 		if source.Project == named {
 			b.next.byName[source.Name] = source
 		}
+		if source.System {
+			b.next.system[source.Project] = source
+		}
 	}
 	inOrder := make([]*hook.Connection, len(catalogue.Connections))
 	for i := range catalogue.Connections {
@@ -47,6 +50,24 @@ func (b *builder) build(ctx context.Context, catalogue *hook.Catalogue) *Snapsho
 		b.connect(ctx, connection)
 	}
 	return b.next
+}
+
+// destination makes a destination's quiet hours ready, or takes those of the same version.
+func (b *builder) destination(ctx context.Context, noun *hook.Destination) {
+	b.next.destinations[noun.ID] = noun
+	if noun.Quiet == nil {
+		return
+	}
+	if old, ok := b.before.destinations[noun.ID]; ok && old.Version == noun.Version {
+		b.next.quiet[noun.ID] = b.before.quiet[noun.ID]
+		return
+	}
+	hours, err := noun.Quiet.Hours()
+	if err != nil {
+		b.options.Logger.LogAttrs(ctx, slog.LevelWarn, "the quiet hours of the destination cannot be kept, so it has none",
+			slog.String("destination", noun.ID.String()), slog.String("name", noun.Name), slog.Any("error", err))
+	}
+	b.next.quiet[noun.ID] = hours
 }
 
 // source compiles a source, or takes what was compiled of the same version.
@@ -72,6 +93,9 @@ var errNoVerifier = errors.New("this server does not verify requests")
 
 func (b *builder) compileSource(source *Source) (err error) {
 	source.Confidential = newConfidential(source.Verify)
+	if source.System {
+		return nil // nothing is received there, so there is nothing to verify
+	}
 	if b.options.Compile == nil {
 		return errNoVerifier
 	}
@@ -97,7 +121,7 @@ func (b *builder) compileSource(source *Source) (err error) {
 
 // connect compiles a connection and puts it where its source finds it.
 func (b *builder) connect(ctx context.Context, noun *hook.Connection) {
-	connection := &Connection{Connection: *noun, To: b.next.destinations[noun.Destination]}
+	connection := &Connection{Connection: *noun, To: b.next.destinations[noun.Destination], quietTo: b.next.quiet[noun.Destination]}
 	old, seen := b.before.connections[noun.ID]
 	unchanged := seen && old.Version == noun.Version
 	if unchanged {
@@ -125,6 +149,14 @@ func compileConnection(spec *hook.ConnectionSpec) (c compiled) {
 	c.types = filter.CompileTypes(spec.Types)
 	if spec.Filter != "" {
 		c.filter, c.problem = filter.Compile(spec.Filter)
+	}
+	if spec.Order != nil && c.problem == nil {
+		if c.order, c.problem = filter.CompileText(spec.Order.Key); c.problem != nil {
+			c.problem = fmt.Errorf("order.key: %w", c.problem)
+		}
+	}
+	if spec.Quiet != nil && c.problem == nil {
+		c.quiet, c.problem = spec.Quiet.Hours()
 	}
 	return c
 }

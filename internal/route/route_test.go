@@ -155,7 +155,7 @@ func TestMatch(t *testing.T) {
 		if !ok {
 			t.Fatalf("no connection %d", id)
 		}
-		if reason, held := c.Held(); reason != want.held || held != (want.held != "") || (c.Problem != nil) != want.problem || c.To == nil {
+		if cause, reason := c.Held(); reason != want.held || (cause == hook.CausePaused) != (want.held != "") || (c.Problem != nil) != want.problem || c.To == nil {
 			t.Errorf("connection %d: %+v, %v", id, c, ok)
 		}
 	}
@@ -271,7 +271,7 @@ func TestReloadKeepsWhatDidNotChange(t *testing.T) {
 		t.Errorf("the new filter does not count: %v", ids)
 	}
 	c, _ := router.Current().Connection(101)
-	if reason, held := c.Held(); !held || reason != "the destination is paused" {
+	if cause, reason := c.Held(); cause != hook.CausePaused || reason != "the destination is paused" {
 		t.Errorf("the pause of the destination is not seen: %q", reason)
 	}
 	if ids, _ := matches(old, "x", `{"a":1}`); !slices.Equal(ids, []hook.ConnectionID{101}) || before.Revision() != 1 {

@@ -3,6 +3,7 @@ package route
 import (
 	"iter"
 	"maps"
+	"time"
 
 	"malote.dev/malote/internal/hook"
 )
@@ -17,6 +18,8 @@ type Snapshot struct {
 	byName       map[string]*Source // of the project DefaultProject
 	connections  map[hook.ConnectionID]*Connection
 	destinations map[hook.DestinationID]*hook.Destination
+	quiet        map[hook.DestinationID]*hook.Hours // of those that have quiet hours
+	system       map[hook.ProjectID]*Source
 }
 
 func emptySnapshot() *Snapshot {
@@ -25,6 +28,8 @@ func emptySnapshot() *Snapshot {
 		byName:       map[string]*Source{},
 		connections:  map[hook.ConnectionID]*Connection{},
 		destinations: map[hook.DestinationID]*hook.Destination{},
+		quiet:        map[hook.DestinationID]*hook.Hours{},
+		system:       map[hook.ProjectID]*Source{},
 	}
 }
 
@@ -52,17 +57,47 @@ func (s *Snapshot) SourceByID(id hook.SourceID) (*Source, bool) {
 	return source, ok
 }
 
+// SystemSource returns the source that a project's notices come from.
+func (s *Snapshot) SystemSource(project hook.ProjectID) (*Source, bool) {
+	source, ok := s.system[project]
+	return source, ok
+}
+
 // Connection returns a connection by its id, disabled ones included.
 func (s *Snapshot) Connection(id hook.ConnectionID) (*Connection, bool) {
 	connection, ok := s.connections[id]
 	return connection, ok
 }
 
+// Way returns a connection as if it led to a destination, which need not be its own: a
+// replay may lead elsewhere. There is none when either is gone.
+func (s *Snapshot) Way(connection hook.ConnectionID, destination hook.DestinationID) (*Connection, bool) {
+	way, ok := s.connections[connection]
+	to, there := s.destinations[destination]
+	if !ok || !there {
+		return nil, false
+	}
+	if way.Destination == destination {
+		return way, true
+	}
+	elsewhere := *way
+	elsewhere.Destination, elsewhere.To, elsewhere.quietTo = destination, to, s.quiet[destination]
+	return &elsewhere, true
+}
+
 // Connections yields all connections, disabled ones included.
 func (s *Snapshot) Connections() iter.Seq[*Connection] { return maps.Values(s.connections) }
+
+// Destinations yields all destinations. Nobody changes what they point to.
+func (s *Snapshot) Destinations() iter.Seq[*hook.Destination] { return maps.Values(s.destinations) }
 
 // Destination returns a destination by its id. Nobody changes what it points to.
 func (s *Snapshot) Destination(id hook.DestinationID) (*hook.Destination, bool) {
 	destination, ok := s.destinations[id]
 	return destination, ok
+}
+
+// QuietUntil reports whether a destination is in its quiet hours, and when they end.
+func (s *Snapshot) QuietUntil(id hook.DestinationID, now time.Time) (end time.Time, quiet bool) {
+	return s.quiet[id].Until(now)
 }

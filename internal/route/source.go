@@ -139,28 +139,76 @@ type Connection struct {
 	Problem error
 
 	compiled compiled
+	quietTo  *hook.Hours // of the destination; nil: none
 }
 
 // compiled is what stays the same as long as the connection's version does.
 type compiled struct {
 	types   filter.Types
-	filter  *filter.Program // nil: every event
-	problem error           // of the filter
+	filter  *filter.Program     // nil: every event
+	order   *filter.TextProgram // nil: deliveries have no order
+	quiet   *hook.Hours         // nil: none
+	problem error               // of the filter, the order's key or the hours
 }
 
-// Held reports whether deliveries over this connection are kept rather than made,
-// and why: because its destination is paused, or it is.
-func (c *Connection) Held() (reason string, held bool) {
+// Held says why deliveries over this connection are kept rather than made, because its
+// destination is paused, or it is: a word and a sentence; hook.CauseNone: they are made.
+func (c *Connection) Held() (cause hook.Cause, reason string) {
 	switch {
 	case c.To != nil && c.To.Paused && c.To.PauseReason != "":
-		return "the destination is paused: " + c.To.PauseReason, true
+		return hook.CausePaused, "the destination is paused: " + c.To.PauseReason
 	case c.To != nil && c.To.Paused:
-		return "the destination is paused", true
+		return hook.CausePaused, "the destination is paused"
 	case c.Paused:
-		return "the connection is paused", true
+		return hook.CausePaused, "the connection is paused"
 	default:
-		return "", false
+		return hook.CauseNone, ""
 	}
+}
+
+// OrderKey reads what deliveries of an event over this connection are ordered by; "" is
+// no order. An event without a key has none, and neither has one for which the
+// expression fails.
+func (c *Connection) OrderKey(in *filter.Input) string {
+	if c.compiled.order == nil {
+		return ""
+	}
+	key, err := c.compiled.order.Text(in)
+	if err != nil {
+		return ""
+	}
+	return hook.CutOrderKey(key)
+}
+
+// maxQuietSpans is how often the hours of a connection and of its destination may take
+// turns before a delivery is due at the end of the last ones, whatever comes then.
+const maxQuietSpans = 16
+
+// DueAt returns when a delivery over this connection is to be made whose event was
+// received then: after the connection's delay, and in nobody's quiet hours. The zero
+// time is now.
+func (c *Connection) DueAt(received, now time.Time) time.Time {
+	if c.Delay <= 0 && c.compiled.quiet == nil && c.quietTo == nil {
+		return time.Time{}
+	}
+	due := now
+	if after := received.Add(time.Duration(c.Delay)); after.After(now) {
+		due = after
+	}
+	for range maxQuietSpans {
+		end, quiet := c.compiled.quiet.Until(due)
+		if !quiet {
+			end, quiet = c.quietTo.Until(due)
+		}
+		if !quiet {
+			break
+		}
+		due = end
+	}
+	if !due.After(now) {
+		return time.Time{}
+	}
+	return due
 }
 
 func (c *Connection) passes(in *filter.Input) (bool, error) {
