@@ -59,6 +59,9 @@ func PlanState(project hook.ProjectID, catalogue hook.Catalogue, state State, pr
 		destinations: byName(catalogue.Destinations, func(d *hook.Destination) (hook.ProjectID, string) { return d.Project, d.Name }, project),
 		connections:  byName(catalogue.Connections, func(c *hook.Connection) (hook.ProjectID, string) { return c.Project, c.Name }, project),
 	}
+	p.from, p.to = ends(p.sources, state.Sources, prune), ends(p.destinations, state.Destinations, prune)
+	p.sourceNames = nameByID(p.sources, func(s *hook.Source) hook.SourceID { return s.ID })
+	p.destinationNames = nameByID(p.destinations, func(d *hook.Destination) hook.DestinationID { return d.ID })
 	for _, name := range names(state.Sources) {
 		p.source(name, state.Sources[name])
 	}
@@ -68,7 +71,7 @@ func PlanState(project hook.ProjectID, catalogue hook.Catalogue, state State, pr
 		}
 	}
 	for _, name := range names(state.Connections) {
-		p.connection(name, state.Connections[name], &state)
+		p.connection(name, state.Connections[name])
 	}
 	p.leave(&state)
 	if err := hook.Invalid("the flow cannot be applied", p.problems); err != nil {
@@ -87,15 +90,26 @@ func byName[T any](items []T, key func(*T) (hook.ProjectID, string), project hoo
 	return found
 }
 
+func nameByID[T any, ID comparable](nouns map[string]*T, id func(*T) ID) map[ID]string {
+	found := make(map[ID]string, len(nouns))
+	for name, noun := range nouns {
+		found[id(noun)] = name
+	}
+	return found
+}
+
 type planner struct {
 	Plan
 
-	project      hook.ProjectID
-	prune        bool
-	sources      map[string]*hook.Source
-	destinations map[string]*hook.Destination
-	connections  map[string]*hook.Connection
-	problems     []hook.Problem
+	project          hook.ProjectID
+	prune            bool
+	sources          map[string]*hook.Source
+	destinations     map[string]*hook.Destination
+	connections      map[string]*hook.Connection
+	sourceNames      map[hook.SourceID]string
+	destinationNames map[hook.DestinationID]string
+	from, to         map[string]bool // the names that a connection may lead from, and to
+	problems         []hook.Problem
 }
 
 func (p *planner) add(noun, name string, change hook.Change, fields []FieldChange) {
@@ -109,6 +123,13 @@ func (p *planner) warnf(format string, args ...any) {
 
 func (p *planner) source(name string, spec hook.SourceSpec) {
 	current := p.sources[name]
+	if current != nil && current.System {
+		p.problems = append(p.problems, hook.Problem{
+			Path:    "sources." + name,
+			Message: fmt.Sprintf("%q is the source of the system's own events, which is there without a word and does not change: give yours another name", name),
+		})
+		return
+	}
 	if current == nil {
 		p.add("source", name, hook.Change{Op: hook.OpCreate, Source: &hook.Source{Project: p.project, Name: name, SourceSpec: spec}},
 			differences(reflect.ValueOf(hook.SourceSpec{}), reflect.ValueOf(spec)))
@@ -182,9 +203,9 @@ func completeSign(old, spec *hook.DestinationSpec) (generated bool, err error) {
 	return generated, nil
 }
 
-func (p *planner) connection(name string, spec ConnectionSpec, state *State) {
-	p.end("connections."+name+".from", "source", spec.From, ends(p.sources, state.Sources, p.prune))
-	p.end("connections."+name+".to", "destination", spec.To, ends(p.destinations, state.Destinations, p.prune))
+func (p *planner) connection(name string, spec ConnectionSpec) {
+	p.end("connections."+name+".from", "source", spec.From, p.from)
+	p.end("connections."+name+".to", "destination", spec.To, p.to)
 	if spec.Order != nil {
 		p.warnf("the connection %s asks for an order, which is kept but not enforced yet: deliveries may overtake each other", name)
 	}
@@ -216,6 +237,18 @@ func (p *planner) connection(name string, spec ConnectionSpec, state *State) {
 	}
 }
 
+// fromNames lists the names that a connection may lead from. The source of the system's
+// own events is never deleted.
+func (p *planner) fromNames(state *State) map[string]bool {
+	known := ends(p.sources, state.Sources, p.prune)
+	for name, source := range p.sources {
+		if source.System {
+			known[name] = true
+		}
+	}
+	return known
+}
+
 // ends lists the names that a connection may lead from or to.
 func ends[Noun, Spec any](current map[string]*Noun, wanted map[string]Spec, prune bool) map[string]bool {
 	known := make(map[string]bool, len(wanted))
@@ -239,18 +272,11 @@ func (p *planner) end(path, noun, name string, known map[string]bool) {
 
 // described returns a stored connection with its ends by name.
 func (p *planner) described(connection *hook.Connection) ConnectionSpec {
-	spec := ConnectionSpec{ConnectionSpec: connection.ConnectionSpec}
-	for name, source := range p.sources {
-		if source.ID == connection.Source {
-			spec.From = name
-		}
+	return ConnectionSpec{
+		ConnectionSpec: connection.ConnectionSpec,
+		From:           p.sourceNames[connection.Source],
+		To:             p.destinationNames[connection.Destination],
 	}
-	for name, destination := range p.destinations {
-		if destination.ID == connection.Destination {
-			spec.To = name
-		}
-	}
-	return spec
 }
 
 // leave deletes what the state does not mention, or notes that it stays.
@@ -261,7 +287,7 @@ func (p *planner) leave(state *State) {
 		}
 	}
 	for _, name := range names(p.sources) {
-		if _, wanted := state.Sources[name]; !wanted {
+		if _, wanted := state.Sources[name]; !wanted && !p.sources[name].System {
 			p.drop("source", name, hook.Change{Source: p.sources[name]})
 		}
 	}
