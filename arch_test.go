@@ -64,11 +64,12 @@ var layers = map[string]int{
 	"internal/store/sqlstore":       3,
 	"internal/store/sqlstore/codec": 2,
 
-	"internal/store/sqlite/database": 3,
-	"internal/store/sqlite/commit":   4,
-	"internal/store/sqlite/dedupe":   3,
-	"internal/store/sqlite/schema":   3,
-	"internal/store/sqlite/check":    4,
+	"internal/store/sqlite/database":  3,
+	"internal/store/sqlite/commit":    4,
+	"internal/store/sqlite/dedupe":    3,
+	"internal/store/sqlite/schema":    3,
+	"internal/store/sqlite/catalogue": 4,
+	"internal/store/sqlite/check":     4,
 
 	"internal/store/sqlite": 4,
 	"internal/api":          4,

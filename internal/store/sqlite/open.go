@@ -2,6 +2,7 @@ package sqlite
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -13,6 +14,7 @@ import (
 	"malote.dev/malote/internal/hook"
 	"malote.dev/malote/internal/seal"
 	"malote.dev/malote/internal/store"
+	"malote.dev/malote/internal/store/sqlite/catalogue"
 	"malote.dev/malote/internal/store/sqlite/database"
 	"malote.dev/malote/internal/store/sqlite/schema"
 	"malote.dev/malote/internal/store/sqlstore"
@@ -83,7 +85,7 @@ func Open(ctx context.Context, options Options) (_ *Store, err error) {
 			return nil, err
 		}
 	}
-	s.catalogue = sqlstore.NewCatalogue(options.Keyring, options.IDs)
+	s.nouns = sqlstore.NewCatalogue(options.Keyring, options.IDs)
 	if err := s.openDatabase(ctx, &options); err != nil {
 		return nil, err
 	}
@@ -140,13 +142,28 @@ func (s *Store) prepare(ctx context.Context, options *Options) error {
 	if s.writer, err = newWriter(ctx, s, options); err != nil {
 		return err
 	}
-	if err := s.catalogue.CheckKey(ctx, s.conn); err != nil {
+	s.Log = sqlstore.NewLog(s.reader, memory{s.writer.inline})
+	s.Tables = catalogue.New(catalogue.Options{
+		Nouns: s.nouns, Reader: s.reader, Deleted: s.connectionDeleted,
+		Stamp: func() sqlstore.Stamp { return sqlstore.Stamp{Now: s.now(), IDs: s.ids} },
+		Write: func(ctx context.Context, task func(context.Context, *sql.Conn) error) error {
+			return s.writer.Do(ctx, &operation{Task: task})
+		},
+	})
+	if err := s.nouns.CheckKey(ctx, s.conn); err != nil {
 		return err
 	}
 	if err := s.endLeases(ctx); err != nil {
 		return err
 	}
-	return s.ensureProject(ctx)
+	added, err := s.Prepare(ctx, s.conn, DefaultProject)
+	for i := range added {
+		if name := added[i].Name; name != hook.SystemSource {
+			options.Logger.Warn("a source has the name of the system's own, which got another one",
+				"project", added[i].Project.String(), "taken", hook.SystemSource, "instead", name)
+		}
+	}
+	return err
 }
 
 // endLeases ends what was leased when the folder was last in use: the process that
@@ -156,17 +173,6 @@ func (s *Store) endLeases(ctx context.Context) error {
 		return fmt.Errorf("end the leases of an earlier process: %w", err)
 	}
 	return nil
-}
-
-// ensureProject gives a new database its first project.
-func (s *Store) ensureProject(ctx context.Context) error {
-	all, err := s.catalogue.Projects.All(ctx, s.conn)
-	if err != nil || len(all) > 0 {
-		return err
-	}
-	return s.change(ctx, s.conn, func(q sqlstore.Queryer) error {
-		return s.catalogue.Projects.Create(ctx, q, &hook.Project{Name: DefaultProject}, s.stamp())
-	})
 }
 
 var _ store.Store = (*Store)(nil)

@@ -130,7 +130,7 @@ func TestPlansOfTheLists(t *testing.T) {
 		}
 		_, err := sqlstore.Refusals(ctx, r, store.RefusalQuery{Project: 1, Source: 2, Page: req})
 		check(err)
-		_, err = s.catalogue.Sources.List(ctx, r, 1, req)
+		_, err = s.nouns.Sources.List(ctx, r, 1, req)
 		check(err)
 		_, err = sqlstore.ListTokens(ctx, r, 1, req)
 		check(err)

@@ -24,7 +24,7 @@ const (
 func (s *Store) Prune(ctx context.Context, now time.Time) (store.Pruned, error) {
 	var pruned store.Pruned
 	keep := map[hook.ProjectID]hook.Retention{}
-	projects, err := s.catalogue.Projects.All(ctx, s.reader)
+	projects, err := s.nouns.Projects.All(ctx, s.reader)
 	if err != nil {
 		return pruned, err
 	}

@@ -63,13 +63,13 @@ func TestResealLeavesNothingToTheOldKey(t *testing.T) {
 		t.Fatal(err)
 	}
 	keys := s.Keyring().Keys()
-	if report := look(t, dir); report.Healthy() || !strings.Contains(report.Findings[0].What, "old keys 1, texts sealed with them 5") {
+	if report := look(t, dir); report.Healthy() || !strings.Contains(report.Findings[0].What, "old keys 1, texts sealed with them 6") {
 		t.Errorf("in the middle of a rotation: %+v", report.Findings)
 	}
-	if n, err := s.Reseal(ctx); n != 4 || err != nil {
-		t.Errorf("Reseal = %d, %v; want 4: a project, a source, a destination and a connection", n, err)
+	if n, err := s.Reseal(ctx); n != 5 || err != nil {
+		t.Errorf("Reseal = %d, %v; want 5: a project, two sources, a destination and a connection", n, err)
 	}
-	if diff := cmp.Diff(map[string]int{keys[1].ID: 5}, namedKeys(t, dir)); diff != "" {
+	if diff := cmp.Diff(map[string]int{keys[1].ID: 6}, namedKeys(t, dir)); diff != "" {
 		t.Errorf("sealed texts by key: %s", diff)
 	}
 	if err := s.Keyring().Retire(); err != nil {
@@ -89,8 +89,8 @@ func TestResealLeavesNothingToTheOldKey(t *testing.T) {
 	if diff := cmp.Diff(before, after); diff != "" {
 		t.Errorf("the catalogue changed: %s", diff)
 	}
-	if after.Sources[0].Secret != "top-s3cret" {
-		t.Errorf("the secret is %q", after.Sources[0].Secret)
+	if after.Sources[1].Secret != "top-s3cret" {
+		t.Errorf("the secret is %q", after.Sources[1].Secret)
 	}
 }
 

@@ -4,26 +4,26 @@ import (
 	"context"
 	"database/sql"
 	"errors"
-	"fmt"
 	"os"
 	"sync"
 	"time"
 
 	"malote.dev/malote/internal/hook"
-	"malote.dev/malote/internal/page"
-	"malote.dev/malote/internal/seal"
-	"malote.dev/malote/internal/store"
+	"malote.dev/malote/internal/store/sqlite/catalogue"
 	"malote.dev/malote/internal/store/sqlite/database"
 	"malote.dev/malote/internal/store/sqlstore"
 )
 
 // Store is a store.Store in one SQLite database. It is safe for concurrent use.
 type Store struct {
+	*catalogue.Tables
+	*sqlstore.Log
+
 	dir, path string
 	ids       *hook.IDs
 	now       func() time.Time
 	lockFile  *os.File
-	catalogue *sqlstore.Catalogue
+	nouns     *sqlstore.Catalogue
 
 	writeDB *sql.DB
 	conn    *sql.Conn // of writeDB: the writer's
@@ -79,143 +79,13 @@ func (s *Store) release() error {
 	return errors.Join(errs...)
 }
 
-func (s *Store) stamp() sqlstore.Stamp { return sqlstore.Stamp{Now: s.now(), IDs: s.ids} }
-
-// change runs do in a transaction of its own and counts a change of the catalogue.
-func (s *Store) change(ctx context.Context, conn *sql.Conn, do func(q sqlstore.Queryer) error) error {
-	tx, err := conn.BeginTx(ctx, nil)
-	if err != nil {
-		return fmt.Errorf("begin to change the catalogue: %w", err)
-	}
-	if err := do(tx); err != nil {
-		return errors.Join(err, ignoreDone(tx.Rollback()))
-	}
-	if err := s.catalogue.Changed(ctx, tx); err != nil {
-		return errors.Join(err, ignoreDone(tx.Rollback()))
-	}
-	return tx.Commit()
-}
-
-// ignoreDone drops the complaint that a transaction has ended already.
-func ignoreDone(err error) error {
-	if errors.Is(err, sql.ErrTxDone) {
-		return nil
-	}
-	return err
-}
-
-// changeCatalogue has the writer run do between two batches.
-func (s *Store) changeCatalogue(ctx context.Context, do func(ctx context.Context, q sqlstore.Queryer) error) error {
-	return s.writer.Do(ctx, &operation{Task: func(ctx context.Context, conn *sql.Conn) error {
-		return s.change(ctx, conn, func(q sqlstore.Queryer) error { return do(ctx, q) })
-	}})
-}
-
-// Keyring returns what the catalogue is sealed with.
-func (s *Store) Keyring() *seal.Keyring { return s.catalogue.Keyring() }
-
-// Reseal seals with the newest key what older ones sealed, all of it or, on an error,
-// nothing. It returns how many specs that were.
-func (s *Store) Reseal(ctx context.Context) (n int, err error) {
-	err = s.changeCatalogue(ctx, func(ctx context.Context, q sqlstore.Queryer) error {
-		n, err = s.catalogue.Reseal(ctx, q)
-		return err
-	})
-	return n, err
-}
-
-// table implements store.Table for one kind of noun.
-type table[T any] struct {
-	store *Store
-	nouns *sqlstore.Nouns[T]
-	// deleted is called in the writer after a noun was deleted, and then what it
-	// returns, if anything, by whoever deleted it.
-	deleted func(id int64) func(ctx context.Context) error
-}
-
-// Projects implements store.Store.
-func (s *Store) Projects() store.Table[hook.Project] {
-	return &table[hook.Project]{store: s, nouns: s.catalogue.Projects}
-}
-
-// Sources implements store.Store.
-func (s *Store) Sources() store.Table[hook.Source] {
-	return &table[hook.Source]{store: s, nouns: s.catalogue.Sources}
-}
-
-// Destinations implements store.Store.
-func (s *Store) Destinations() store.Table[hook.Destination] {
-	return &table[hook.Destination]{store: s, nouns: s.catalogue.Destinations}
-}
-
-// Connections implements store.Store.
-func (s *Store) Connections() store.Table[hook.Connection] {
-	return &table[hook.Connection]{store: s, nouns: s.catalogue.Connections, deleted: s.connectionDeleted}
-}
-
-// Create implements store.Table.
-func (t *table[T]) Create(ctx context.Context, item *T) error {
-	created := *item
-	err := t.store.changeCatalogue(ctx, func(ctx context.Context, q sqlstore.Queryer) error {
-		return t.nouns.Create(ctx, q, &created, t.store.stamp())
-	})
-	if err == nil {
-		*item = created
-	}
-	return err
-}
-
-// Get implements store.Table.
-func (t *table[T]) Get(ctx context.Context, project hook.ProjectID, ref string) (T, error) {
-	return t.nouns.Get(ctx, t.store.reader, project, ref)
-}
-
-// List implements store.Table.
-func (t *table[T]) List(ctx context.Context, project hook.ProjectID, req page.Request) (page.Page[T], error) {
-	return t.nouns.List(ctx, t.store.reader, project, req)
-}
-
-// Update implements store.Table.
-func (t *table[T]) Update(ctx context.Context, item *T) error {
-	updated := *item
-	err := t.store.changeCatalogue(ctx, func(ctx context.Context, q sqlstore.Queryer) error {
-		return t.nouns.Update(ctx, q, &updated, t.store.stamp())
-	})
-	if err == nil {
-		*item = updated
-	}
-	return err
-}
-
-// Delete implements store.Table.
-func (t *table[T]) Delete(ctx context.Context, project hook.ProjectID, ref string) error {
-	var finish func(context.Context) error
-	err := t.store.writer.Do(ctx, &operation{Task: func(ctx context.Context, conn *sql.Conn) error {
-		var id int64
-		err := t.store.change(ctx, conn, func(q sqlstore.Queryer) error {
-			var err error
-			id, err = t.nouns.Delete(ctx, q, project, ref)
-			return err
-		})
-		if err == nil && t.deleted != nil {
-			finish = t.deleted(id)
-		}
-		return err
-	}})
-	if err == nil && finish != nil {
-		err = finish(ctx)
-	}
-	return err
-}
-
 // connectionDeleted makes the writer turn away what still comes for a connection, and
 // returns what cancels the deliveries that wait for it.
-func (s *Store) connectionDeleted(id int64) func(context.Context) error {
-	connection := hook.ConnectionID(id)
+func (s *Store) connectionDeleted(connection hook.ConnectionID) func(context.Context) error {
 	s.writer.known.deleted[connection] = struct{}{}
 	var lanes []lane
 	for key := range s.writer.known.connections {
-		if key[1] == id {
+		if key[1] == int64(connection) {
 			lanes = append(lanes, lane{hook.ProjectID(key[0]), connection, hook.DestinationID(key[2])})
 		}
 	}
@@ -227,45 +97,4 @@ func (s *Store) connectionDeleted(id int64) func(context.Context) error {
 		}
 		return nil
 	}
-}
-
-// Catalogue implements store.Catalogue.
-func (s *Store) Catalogue(ctx context.Context) (hook.Catalogue, error) {
-	var all hook.Catalogue
-	err := s.reader.Snapshot(ctx, func(q sqlstore.Queryer) error {
-		var err error
-		all, err = s.catalogue.Everything(ctx, q)
-		return err
-	})
-	return all, err
-}
-
-// Apply implements store.Catalogue.
-func (s *Store) Apply(ctx context.Context, project hook.ProjectID, changes []hook.Change) error {
-	copies := sqlstore.CopyChanges(changes)
-	var finish []func(context.Context) error
-	err := s.writer.Do(ctx, &operation{Task: func(ctx context.Context, conn *sql.Conn) error {
-		err := s.change(ctx, conn, func(q sqlstore.Queryer) error {
-			return s.catalogue.Apply(ctx, q, project, copies, s.stamp())
-		})
-		if err != nil {
-			return err
-		}
-		for i := range copies {
-			if c := &copies[i]; c.Op == hook.OpDelete && c.Connection != nil {
-				finish = append(finish, s.connectionDeleted(int64(c.Connection.ID)))
-			}
-		}
-		return nil
-	}})
-	if err != nil {
-		return err
-	}
-	sqlstore.FillChanges(changes, copies)
-	for _, do := range finish {
-		if err := do(ctx); err != nil {
-			return err
-		}
-	}
-	return nil
 }

@@ -4,9 +4,12 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
+	"time"
 
+	"malote.dev/malote/internal/hook"
 	"malote.dev/malote/internal/store"
 	"malote.dev/malote/internal/store/sqlite/database"
+	"malote.dev/malote/internal/store/sqlstore"
 )
 
 // Ready implements store.Upkeep: it writes something that needs room, and takes it
@@ -47,3 +50,22 @@ func (s *Store) SetMaxBytes(ctx context.Context, limit int64) error {
 
 // maxPages is SQLite's own bound.
 const maxPages = 4294967294
+
+// TouchToken implements store.Tokens.
+func (s *Store) TouchToken(id hook.TokenID, now time.Time) {
+	minute := now.UTC().Truncate(time.Minute)
+	if !s.touched.News(id, sqlstore.Minute(minute)) {
+		return
+	}
+	at := sqlstore.Millis(minute)
+	op := &operation{
+		Apply: func(ctx context.Context, b *batch) error {
+			_, err := b.w.sql.touchToken.Exec(ctx, at, int64(id), at)
+			return err
+		},
+		After: func(error) {}, // A use that is not noted is noted with the next one.
+	}
+	if err := s.writer.Add(op); err != nil {
+		return
+	}
+}

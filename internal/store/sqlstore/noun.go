@@ -21,6 +21,11 @@ type Nouns[T any] struct {
 	keyring *seal.Keyring
 	check   func(ctx context.Context, q Queryer, r *record) error // before it is written
 	guard   func(ctx context.Context, q Queryer, r *record) error // before it is deleted
+	gone    func(ctx context.Context, q Queryer, r *record) error // after it was deleted
+	added   func(ctx context.Context, q Queryer, id int64, stamp Stamp) error
+	// system reports whether a noun is the store's own: nobody makes, changes or
+	// deletes it by name.
+	system func(*T) bool
 }
 
 // Catalogue is the four kinds of noun that people set up.
@@ -36,14 +41,17 @@ type Catalogue struct {
 // NewCatalogue returns the catalogue whose specs keyring seals and whose new nouns
 // take their ids from ids.
 func NewCatalogue(keyring *seal.Keyring, ids *hook.IDs) *Catalogue {
-	return &Catalogue{
-		ids:          ids,
-		keyring:      keyring,
-		Projects:     &Nouns[hook.Project]{kind: projectKind(), keyring: keyring, guard: projectIsEmpty},
-		Sources:      &Nouns[hook.Source]{kind: sourceKind(), keyring: keyring, check: projectExists, guard: unused("source")},
-		Destinations: &Nouns[hook.Destination]{kind: destinationKind(), keyring: keyring, check: projectExists, guard: unused("destination")},
-		Connections:  &Nouns[hook.Connection]{kind: connectionKind(), keyring: keyring, check: endsExist},
+	c := &Catalogue{
+		ids:     ids,
+		keyring: keyring,
+		Sources: &Nouns[hook.Source]{kind: sourceKind(), keyring: keyring, check: projectExists, guard: unused("source"), system: isSystem},
+		Destinations: &Nouns[hook.Destination]{
+			kind: destinationKind(), keyring: keyring, check: projectExists, guard: unused("destination"), gone: destinationGone,
+		},
+		Connections: &Nouns[hook.Connection]{kind: connectionKind(), keyring: keyring, check: endsExist},
 	}
+	c.Projects = &Nouns[hook.Project]{kind: projectKind(), keyring: keyring, guard: c.projectIsEmpty, gone: projectGone, added: c.projectAdded}
+	return c
 }
 
 func (n *Nouns[T]) sealed(r *record) []byte {
@@ -142,6 +150,25 @@ func (n *Nouns[T]) query(ctx context.Context, q Queryer, query string, args ...a
 
 // Create stores a new noun under a new id, or under the one that it has already.
 func (n *Nouns[T]) Create(ctx context.Context, q Queryer, item *T, stamp Stamp) error {
+	if err := n.notSystem(item); err != nil {
+		return err
+	}
+	return n.create(ctx, q, item, stamp)
+}
+
+// notSystem refuses to touch what is the store's own.
+func (n *Nouns[T]) notSystem(item *T) error {
+	if n.system == nil || !n.system(item) {
+		return nil
+	}
+	r, err := n.kind.pack(item)
+	if err != nil {
+		return err
+	}
+	return hook.Errorf(hook.KindConflict, "the %s %q is the system's own: nobody makes, changes or deletes it", n.kind.table, r.Name)
+}
+
+func (n *Nouns[T]) create(ctx context.Context, q Queryer, item *T, stamp Stamp) error {
 	r, err := n.kind.pack(item)
 	if err != nil {
 		return err
@@ -161,6 +188,11 @@ func (n *Nouns[T]) Create(ctx context.Context, q Queryer, item *T, stamp Stamp) 
 	}
 	if _, err := q.ExecContext(ctx, query, args...); err != nil {
 		return fmt.Errorf("create %s %q: %w", n.kind.table, r.Name, err)
+	}
+	if n.added != nil {
+		if err := n.added(ctx, q, r.ID, stamp); err != nil {
+			return err
+		}
 	}
 	return n.refill(r, item)
 }
@@ -209,22 +241,23 @@ func (n *Nouns[T]) Update(ctx context.Context, q Queryer, item *T, stamp Stamp) 
 	if err != nil {
 		return err
 	}
-	var version, created int64
-	query := "SELECT version, created_at FROM " + n.kind.table + " WHERE id = $1 AND project = $2"
-	if err := q.QueryRowContext(ctx, query, r.ID, r.Project).Scan(&version, &created); errors.Is(err, sql.ErrNoRows) {
+	query := "SELECT " + n.kind.columns() + " FROM " + n.kind.table + " WHERE id = $1 AND project = $2"
+	was, before, err := n.read(q.QueryRowContext(ctx, query, r.ID, r.Project))
+	if errors.Is(err, sql.ErrNoRows) {
 		return hook.NotFound(n.kind.table, r.Name)
-	} else if err != nil {
-		return fmt.Errorf("read %s %q: %w", n.kind.table, r.Name, err)
 	}
-	if version != r.Version {
+	if err := errors.Join(err, n.notSystem(&was), n.notSystem(item)); err != nil {
+		return err
+	}
+	if before.Version != r.Version {
 		return hook.Errorf(hook.KindConflict,
 			"the %s %q was changed by somebody else in the meantime (version %d, yours is %d): read it again and repeat the change",
-			n.kind.table, r.Name, version, r.Version)
+			n.kind.table, r.Name, before.Version, r.Version)
 	}
 	if err := n.allowed(ctx, q, &r); err != nil {
 		return err
 	}
-	r.Version, r.CreatedAt, r.UpdatedAt = r.Version+1, Time(created), stamp.Now
+	r.Version, r.CreatedAt, r.UpdatedAt = r.Version+1, before.CreatedAt, stamp.Now
 	query = "UPDATE " + n.kind.table + " SET name = $1, version = $2, updated_at = $3, spec = $4"
 	args := []any{r.Name, r.Version, Millis(r.UpdatedAt), n.sealed(&r), r.ID}
 	if n.kind.ends {
@@ -239,8 +272,11 @@ func (n *Nouns[T]) Update(ctx context.Context, q Queryer, item *T, stamp Stamp) 
 
 // Delete removes a noun and returns its id.
 func (n *Nouns[T]) Delete(ctx context.Context, q Queryer, project hook.ProjectID, ref string) (int64, error) {
-	_, r, err := n.find(ctx, q, project, ref)
+	item, r, err := n.find(ctx, q, project, ref)
 	if err != nil {
+		return 0, err
+	}
+	if err := n.notSystem(&item); err != nil {
 		return 0, err
 	}
 	if n.guard != nil {
@@ -251,7 +287,10 @@ func (n *Nouns[T]) Delete(ctx context.Context, q Queryer, project hook.ProjectID
 	if _, err := q.ExecContext(ctx, "DELETE FROM "+n.kind.table+" WHERE id = $1", r.ID); err != nil {
 		return 0, fmt.Errorf("delete %s %q: %w", n.kind.table, r.Name, err)
 	}
-	return r.ID, nil
+	if n.gone != nil {
+		err = n.gone(ctx, q, &r)
+	}
+	return r.ID, err
 }
 
 // Cut makes a page of items that were read in the direction of the request, one more

@@ -68,10 +68,22 @@ func unused(end string) func(context.Context, Queryer, *record) error {
 	}
 }
 
-// projectIsEmpty is the guard of a project.
-func projectIsEmpty(ctx context.Context, q Queryer, r *record) error {
-	var inside []string
-	for _, table := range []string{"source", "destination", "connection"} {
+// projectIsEmpty is the guard of a project: what it has from its beginning goes with it.
+func (c *Catalogue) projectIsEmpty(ctx context.Context, q Queryer, r *record) error {
+	sources, err := c.Sources.query(ctx, q, "SELECT "+c.Sources.kind.columns()+" FROM source WHERE project = $1 ORDER BY name", r.ID)
+	if err != nil {
+		return err
+	}
+	var inside, names []string
+	for i := range sources {
+		if !isSystem(&sources[i]) && len(names) <= maxListed {
+			names = append(names, sources[i].Name)
+		}
+	}
+	if len(names) > 0 {
+		inside = append(inside, listed("source", names))
+	}
+	for _, table := range []string{"destination", "connection"} {
 		names, err := namesOf(ctx, q, table, "project", r.ID)
 		if err != nil {
 			return err

@@ -190,8 +190,8 @@ func nounsAreIsolated(w *world) {
 	w.wants(hook.KindNotFound, w.store.Sources().Update(ctx, &stolen))
 	list, err := w.store.Sources().List(ctx, mine.project, page.Request{})
 	w.must(err)
-	if len(list.Items) != 1 || list.Items[0].ID != mine.source {
-		w.Errorf("the list of a project's sources has %d items", len(list.Items))
+	if len(list.Items) != 2 || !list.Items[0].System || list.Items[1].ID != mine.source {
+		w.Errorf("the list of a project's sources has %d items, want its own and its notices'", len(list.Items))
 	}
 }
 
@@ -316,7 +316,7 @@ func nounPages(w *world) {
 		}
 		req.From = p.Last
 	}
-	if want := []string{"shop", "s0", "s1", "s2", "s3", "s4", "s5", "s6"}; !cmp.Equal(all, want) || len(pages) != 3 {
+	if want := []string{hook.SystemSource, "shop", "s0", "s1", "s2", "s3", "s4", "s5", "s6"}; !cmp.Equal(all, want) || len(pages) != 3 {
 		w.Errorf("walked over %v in %d pages, want %v in 3", all, len(pages), want)
 	}
 	back, err := w.store.Sources().List(w.Context(), w.home.project, page.Request{Limit: 3, From: pages[2].First, Back: true})
@@ -339,8 +339,8 @@ func nounPages(w *world) {
 func wholeCatalogue(w *world) {
 	before, err := w.store.Catalogue(w.Context())
 	w.must(err)
-	if len(before.Projects) != 2 || len(before.Sources) != 2 || len(before.Destinations) != 2 || len(before.Connections) != 2 {
-		w.Errorf("%d projects, %d sources, %d destinations, %d connections; want 2 of each",
+	if len(before.Projects) != 2 || len(before.Sources) != 4 || len(before.Destinations) != 2 || len(before.Connections) != 2 {
+		w.Errorf("%d projects, %d sources, %d destinations, %d connections; want 2 of each, and 2 sources of notices",
 			len(before.Projects), len(before.Sources), len(before.Destinations), len(before.Connections))
 	}
 	w.must(w.store.Sources().Create(w.Context(), &hook.Source{Project: w.home.project, Name: "third"}))

@@ -403,7 +403,7 @@ func newStore(w *world) {
 	s := w.harness.Open(w.T)
 	catalogue, err := s.Catalogue(w.Context())
 	w.must(err)
-	if len(catalogue.Projects) != 1 || catalogue.Projects[0].Name != "default" || catalogue.Sources != nil {
+	if len(catalogue.Projects) != 1 || catalogue.Projects[0].Name != "default" || len(catalogue.Sources) != 1 || !catalogue.Sources[0].System {
 		w.Errorf("a new store has %+v", catalogue)
 	}
 }

@@ -34,6 +34,7 @@ func Run(t *testing.T, h Harness) {
 	}{
 		{"Catalogue", catalogueTests()},
 		{"Apply", applyTests()},
+		{"System", systemTests()},
 		{"Tokens", tokenTests()},
 		{"Accept", acceptTests()},
 		{"Dedupe", dedupeTests()},

@@ -26,8 +26,9 @@ CREATE INDEX delivery_circuit ON delivery (destination) WHERE cause = 2;
 -- Heads that are parked.
 CREATE INDEX delivery_parked ON delivery (project, connection, order_key) WHERE cause = 3;
 
--- What replays made and has not ended.
-CREATE INDEX delivery_replay ON delivery (replay) WHERE replay IS NOT NULL AND state IN (1, 2, 5);
+-- What replays made, by replay and, because an event's row does not list it, by event.
+CREATE INDEX delivery_replay ON delivery (replay, state) WHERE replay IS NOT NULL;
+CREATE INDEX delivery_replayed ON delivery (event) WHERE replay IS NOT NULL;
 
 CREATE TABLE circuit (
 	destination INTEGER PRIMARY KEY,

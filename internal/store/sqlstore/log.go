@@ -1,0 +1,147 @@
+package sqlstore
+
+import (
+	"context"
+
+	"malote.dev/malote/internal/hook"
+	"malote.dev/malote/internal/page"
+	"malote.dev/malote/internal/store"
+)
+
+// Log answers what is asked of the log: it is those capabilities of a store, or parts
+// of them, that change nothing.
+type Log struct {
+	reader *Reader
+	memory Memory
+}
+
+// Memory is what a backend has in memory of the log.
+type Memory interface {
+	// Inline returns a delivery that Accept left to its caller and that is not settled.
+	Inline(id hook.DeliveryID) (hook.Delivery, bool)
+	// EachInline calls do with those of a project; row says whether it has one by now.
+	EachInline(project hook.ProjectID, do func(d *hook.Delivery, row bool))
+}
+
+// NewLog returns the log that reader reads and memory completes.
+func NewLog(reader *Reader, memory Memory) *Log { return &Log{reader, memory} }
+
+// inline returns the inline deliveries of a project.
+func (l *Log) inline(project hook.ProjectID) []hook.Delivery {
+	var list []hook.Delivery
+	l.memory.EachInline(project, func(d *hook.Delivery, _ bool) { list = append(list, *d) })
+	return list
+}
+
+// Events implements store.Log.
+func (l *Log) Events(ctx context.Context, query store.EventQuery) (page.Page[hook.Event], error) {
+	var found page.Page[hook.Event]
+	err := l.reader.Snapshot(ctx, func(q Queryer) error {
+		var err error
+		found, err = Events(ctx, q, query)
+		return err
+	})
+	return found, err
+}
+
+// Event implements store.Log.
+func (l *Log) Event(ctx context.Context, project hook.ProjectID, id hook.EventID) (hook.Event, error) {
+	return Event(ctx, l.reader, project, id)
+}
+
+// Deliveries implements store.Log.
+func (l *Log) Deliveries(ctx context.Context, query store.DeliveryQuery) (page.Page[hook.Delivery], error) {
+	// Memory is read first: what is settled between the two has its row by then.
+	memory := l.inline(query.Project)
+	var found page.Page[hook.Delivery]
+	err := l.reader.Snapshot(ctx, func(q Queryer) error {
+		var err error
+		found, err = Deliveries(ctx, q, query, memory)
+		return err
+	})
+	return found, err
+}
+
+// Delivery implements store.Log.
+func (l *Log) Delivery(ctx context.Context, project hook.ProjectID, id hook.DeliveryID) (hook.Delivery, error) {
+	open, inMemory := l.memory.Inline(id)
+	d, ok, err := Delivery(ctx, l.reader, project, id)
+	switch {
+	case err != nil || ok:
+		return d, err
+	case inMemory && open.Project == project:
+		return open, nil
+	default:
+		return hook.Delivery{}, hook.NotFound("delivery", id.String())
+	}
+}
+
+// Attempts implements store.Log.
+func (l *Log) Attempts(ctx context.Context, project hook.ProjectID, delivery hook.DeliveryID) ([]hook.Attempt, error) {
+	if _, err := l.Delivery(ctx, project, delivery); err != nil {
+		return nil, err
+	}
+	var list []hook.Attempt
+	err := l.reader.Snapshot(ctx, func(q Queryer) error {
+		var err error
+		list, err = Attempts(ctx, q, delivery)
+		return err
+	})
+	return list, err
+}
+
+// ListRefusals implements store.Refusals.
+func (l *Log) ListRefusals(ctx context.Context, query store.RefusalQuery) (page.Page[hook.Refusal], error) {
+	var found page.Page[hook.Refusal]
+	err := l.reader.Snapshot(ctx, func(q Queryer) error {
+		var err error
+		found, err = Refusals(ctx, q, query)
+		return err
+	})
+	return found, err
+}
+
+// Refusal implements store.Refusals.
+func (l *Log) Refusal(ctx context.Context, project hook.ProjectID, id hook.RefusalID) (hook.Refusal, error) {
+	return Refusal(ctx, l.reader, project, id)
+}
+
+// Series implements store.Numbers.
+func (l *Log) Series(ctx context.Context, query store.NumbersQuery) ([]hook.Numbers, error) {
+	var series []hook.Numbers
+	err := l.reader.Snapshot(ctx, func(q Queryer) error {
+		var err error
+		series, err = Series(ctx, q, query)
+		return err
+	})
+	return series, err
+}
+
+// Totals implements store.Numbers.
+func (l *Log) Totals(ctx context.Context, query store.NumbersQuery) (map[int64]hook.Numbers, error) {
+	var totals map[int64]hook.Numbers
+	err := l.reader.Snapshot(ctx, func(q Queryer) error {
+		var err error
+		totals, err = Totals(ctx, q, query)
+		return err
+	})
+	return totals, err
+}
+
+// Backlog implements store.Numbers.
+func (l *Log) Backlog(ctx context.Context, project hook.ProjectID) (map[hook.DestinationID]map[hook.State]int64, error) {
+	backlog, err := Backlog(ctx, l.reader, project)
+	if err != nil {
+		return nil, err
+	}
+	l.memory.EachInline(project, func(d *hook.Delivery, row bool) {
+		if row {
+			return
+		}
+		if backlog[d.Destination] == nil {
+			backlog[d.Destination] = map[hook.State]int64{}
+		}
+		backlog[d.Destination][hook.StateSending]++
+	})
+	return backlog, nil
+}
