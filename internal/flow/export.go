@@ -14,7 +14,8 @@ import (
 )
 
 // Export writes the project's part of the catalogue as a flow file, which Parse reads
-// back to an empty plan. Each secret becomes a ${…} variable; the comment at the head
+// back to an empty plan. The source of the system's own events is left out: every
+// project has it. Each secret becomes a ${…} variable; the comment at the head
 // of the file lists them.
 func Export(project hook.ProjectID, catalogue hook.Catalogue) ([]byte, error) {
 	data, _, err := export(stateOf(project, catalogue))
@@ -32,7 +33,9 @@ func stateOf(project hook.ProjectID, catalogue hook.Catalogue) State {
 	for i := range catalogue.Sources {
 		if source := &catalogue.Sources[i]; source.Project == project {
 			sources[source.ID] = source.Name
-			state.Sources[source.Name] = source.SourceSpec
+			if !source.System {
+				state.Sources[source.Name] = source.SourceSpec
+			}
 		}
 	}
 	for i := range catalogue.Destinations {

@@ -105,6 +105,10 @@ func TestExportRoundTrip(t *testing.T) {
 			Destinations: drawParts[hook.DestinationSpec](t, "destination"),
 			Connections:  map[string]ConnectionSpec{},
 		}
+		for name, spec := range state.Sources {
+			spec.System = false // no flow makes one
+			state.Sources[name] = spec
+		}
 		for name, spec := range drawParts[hook.ConnectionSpec](t, "connection") {
 			from := rapid.SampledFrom(names(state.Sources)).Draw(t, "from")
 			to := rapid.SampledFrom(names(state.Destinations)).Draw(t, "to")

@@ -127,7 +127,7 @@ func TestParseErrors(t *testing.T) {
 		{"not a mapping", "- a", `flow.yaml:1:1: the file must be a mapping of names to values, not a list`},
 		{"top key", "source: {}", `flow.yaml:1:1: unknown key "source"; did you mean "sources"?`},
 		{"deep key", "sources:\n  shop:\n    verify:\n      hmac:\n        heder: x", `flow.yaml:5:9: unknown key "heder" in sources.shop.verify.hmac; did you mean "header"?`},
-		{"key of nothing near", "destinations:\n  erp:\n    zzzzz: 1", `flow.yaml:3:5: unknown key "zzzzz" in destinations.erp; known are: concurrency, http, pauseReason, paused, rate`},
+		{"key of nothing near", "destinations:\n  erp:\n    zzzzz: 1", `flow.yaml:3:5: unknown key "zzzzz" in destinations.erp; known are: adaptive, burst, circuit, concurrency, http, inFlight, pauseReason, paused, quiet, rate`},
 		{"twice", "sources:\n  a: {}\n  a: {}", `flow.yaml:3:3: the key "a" in sources occurs twice: it stands in line 2 already`},
 		{"twice in two documents", "sources:\n  a: {}\n---\nsources:\n  a: {}", `flow.yaml:5:3: sources.a is there already, in flow.yaml:2:3: remove one of them, or give it another name`},
 		{"list for text", "sources:\n  a:\n    provider: [x]", `flow.yaml:3:15: sources.a.provider must be a text, not a list`},

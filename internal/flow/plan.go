@@ -59,7 +59,7 @@ func PlanState(project hook.ProjectID, catalogue hook.Catalogue, state State, pr
 		destinations: byName(catalogue.Destinations, func(d *hook.Destination) (hook.ProjectID, string) { return d.Project, d.Name }, project),
 		connections:  byName(catalogue.Connections, func(c *hook.Connection) (hook.ProjectID, string) { return c.Project, c.Name }, project),
 	}
-	p.from, p.to = ends(p.sources, state.Sources, prune), ends(p.destinations, state.Destinations, prune)
+	p.from, p.to = p.fromNames(&state), ends(p.destinations, state.Destinations, prune)
 	p.sourceNames = nameByID(p.sources, func(s *hook.Source) hook.SourceID { return s.ID })
 	p.destinationNames = nameByID(p.destinations, func(d *hook.Destination) hook.DestinationID { return d.ID })
 	for _, name := range names(state.Sources) {

@@ -35,7 +35,7 @@ func (r Rules) Check(state *State) []hook.Problem {
 		spec := state.Destinations[name]
 		c.named("destinations", name, func() { c.destination(&spec) })
 	}
-	sources, destinations := names(state.Sources), names(state.Destinations)
+	sources, destinations := fromNames(state), names(state.Destinations)
 	for _, name := range names(state.Connections) {
 		spec := state.Connections[name]
 		c.named("connections", name, func() {
@@ -108,6 +108,14 @@ func (c *check) named(kind, name string, rest func()) {
 	rest()
 }
 
+// fromNames returns the names that connections may lead from: the sources of the flow
+// and the one that every project has.
+func fromNames(state *State) []string {
+	known := append(names(state.Sources), hook.SystemSource)
+	slices.Sort(known)
+	return known
+}
+
 // end checks one end of a connection against the names that there are, in order.
 func (c *check) end(path, noun, name string, known []string) {
 	_, found := slices.BinarySearch(known, name)
@@ -122,6 +130,7 @@ func (c *check) end(path, noun, name string, known []string) {
 }
 
 func (c *check) source(spec *hook.SourceSpec) {
+	c.needf(!spec.System, "system", "every project has the source %q from its beginning, and no other of its kind: leave this out", hook.SystemSource)
 	c.needf(spec.MaxBody >= 0, "maxBody", "%d is not a number of bytes", spec.MaxBody)
 	for i, method := range spec.Methods {
 		c.needf(slices.Contains(methods(), method), fmt.Sprintf("methods.%d", i), "%q is not a method that can be taken%s", method,
