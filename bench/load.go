@@ -11,6 +11,7 @@ import (
 	"io"
 	"net/http"
 	"slices"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -77,24 +78,28 @@ func readID(body []byte) (run, number int64, ok bool) {
 // sample is what one run of load measured.
 type sample struct {
 	accepted int
-	lost     int             // acknowledged, and not arrived within drainTime
+	copies   int             // deliveries of each event
+	lost     int             // deliveries of acknowledged events that did not arrive within drainTime
 	repeated int             // arrived more than once
 	failures int             // requests without a 2xx
 	elapsed  time.Duration   // from the first request to the last arrival
 	acks     []time.Duration // of acknowledged events: request to answer
-	ends     []time.Duration // of arrived events: request to arrival at the receiver
+	ends     []time.Duration // of arrived events: request to arrival at the receiver, of the last copy
 	cpu      time.Duration   // of the system under test
 }
 
-// perSecond is the rate that was sustained end to end.
+// perSecond is the rate of deliveries that was sustained end to end.
 func (s *sample) perSecond() float64 {
-	return float64(s.accepted-s.lost) / s.elapsed.Seconds()
+	return float64(s.accepted*s.copies-s.lost) / s.elapsed.Seconds()
 }
 
 // cpuPerEvent is the system's time on the processors for each event.
 func (s *sample) cpuPerEvent() time.Duration {
 	return s.cpu / time.Duration(max(1, s.accepted))
 }
+
+// cpuPerDelivery is the same for each delivery.
+func (s *sample) cpuPerDelivery() time.Duration { return s.cpuPerEvent() / time.Duration(s.copies) }
 
 // quantile returns the q-quantile of durations, which it sorts.
 func quantile(durations []time.Duration, q float64) time.Duration {
@@ -112,6 +117,31 @@ type load struct {
 	rate    int // events a second; 0: as fast as answers come
 	length  time.Duration
 	most    int // number of events that there is room for
+	copies  int // deliveries of each event; 0: one
+	types   int // the events are of so many types in turn, see typeName; 0: of one
+}
+
+// typeName is the n-th type of event of a load that has several.
+func typeName(n int64) string { return "type-" + strconv.FormatInt(n, 10) }
+
+// defaultType is the type of the events of a load that has only one.
+const defaultType = "push"
+
+// typeOf returns the type of an event.
+func (l *load) typeOf(number int64) string {
+	if l.types == 0 {
+		return defaultType
+	}
+	return typeName(number % int64(l.types))
+}
+
+// newTrack returns room for what becomes of the load's events.
+func (l *load) newTrack(run int64) *track {
+	copies := max(1, l.copies)
+	return &track{
+		run: run, began: time.Now(), copies: copies,
+		sent: make([]int64, l.most), acked: make([]int64, l.most), arrived: make([]atomic.Int64, l.most*copies),
+	}
 }
 
 // track follows the events of one run by their number. Times are nanoseconds since
@@ -119,20 +149,40 @@ type load struct {
 type track struct {
 	run     int64
 	began   time.Time
+	copies  int // of each event
 	sent    []int64
 	acked   []int64
-	arrived []atomic.Int64
-	again   atomic.Int64 // arrivals of what had arrived before
+	arrived []atomic.Int64 // event by event, copy by copy
+	again   atomic.Int64   // arrivals of what had arrived before
 }
 
 func (t *track) now() int64 { return max(1, int64(time.Since(t.began))) }
 
+// arrive notes a copy of an event. What belongs to no event of the run is passed over.
+func (t *track) arrive(number, copied int64) {
+	if number >= int64(len(t.sent)) || copied >= int64(t.copies) {
+		return
+	}
+	if !t.arrived[number*int64(t.copies)+copied].CompareAndSwap(0, t.now()) {
+		t.again.Add(1)
+	}
+}
+
+// end returns when the last copy of an event arrived, and how many are missing.
+func (t *track) end(number int) (last int64, missing int) {
+	for i := range t.copies {
+		at := t.arrived[number*t.copies+i].Load()
+		if at == 0 {
+			missing++
+		}
+		last = max(last, at)
+	}
+	return last, missing
+}
+
 // drive runs the load and waits until everything acknowledged has arrived.
 func (l *load) drive(ctx context.Context, system *system, receiver *receiver) (*sample, error) {
-	t := &track{
-		run: receiver.runs.Add(1), began: time.Now(),
-		sent: make([]int64, l.most), acked: make([]int64, l.most), arrived: make([]atomic.Int64, l.most),
-	}
+	t := l.newTrack(receiver.runs.Add(1))
 	receiver.track.Store(t)
 	before, err := system.cpu()
 	if err != nil {
@@ -142,7 +192,7 @@ func (l *load) drive(ctx context.Context, system *system, receiver *receiver) (*
 	if err != nil {
 		return nil, err
 	}
-	if err := t.drain(ctx); err != nil {
+	if err := t.drain(ctx, drainTime); err != nil {
 		return nil, err
 	}
 	after, err := system.cpu()
@@ -179,7 +229,7 @@ func (l *load) send(ctx context.Context, t *track) (failures int, err error) {
 				if number >= int64(l.most) {
 					return
 				}
-				if !sender.post(ctx, t, number) {
+				if !sender.post(ctx, t, number, l.typeOf(number)) {
 					failed.Add(1)
 				}
 			}
@@ -224,8 +274,8 @@ func newSender(transport http.RoundTripper, url string) *sender {
 	return &sender{client: &http.Client{Transport: transport}, url: url, body: newBody()}
 }
 
-// post sends one event and reports whether it was acknowledged.
-func (s *sender) post(ctx context.Context, t *track, number int64) bool {
+// post sends one event of a type and reports whether it was acknowledged.
+func (s *sender) post(ctx context.Context, t *track, number int64, kind string) bool {
 	setID(s.body, t.run, number)
 	mac := hmac.New(sha256.New, []byte(secret))
 	mac.Write(s.body)
@@ -234,7 +284,7 @@ func (s *sender) post(ctx context.Context, t *track, number int64) bool {
 		return false
 	}
 	req.Header["Content-Type"] = []string{"application/json"}
-	req.Header["X-Github-Event"] = []string{"push"}
+	req.Header["X-Github-Event"] = []string{kind}
 	req.Header["X-Github-Delivery"] = []string{string(s.body[len(bodyStart) : len(bodyStart)+2*idDigits])}
 	req.Header["X-Hub-Signature-256"] = []string{"sha256=" + hex.EncodeToString(mac.Sum(nil))}
 	t.sent[number] = t.now()
@@ -251,14 +301,14 @@ func (s *sender) post(ctx context.Context, t *track, number int64) bool {
 	return true
 }
 
-// drain waits until all that was acknowledged has arrived, or drainTime is over.
-func (t *track) drain(ctx context.Context) error {
-	deadline := time.NewTimer(drainTime)
+// drain waits until all that was acknowledged has arrived, or the patience is over.
+func (t *track) drain(ctx context.Context, patience time.Duration) error {
+	deadline := time.NewTimer(patience)
 	defer deadline.Stop()
 	look := time.NewTicker(5 * time.Millisecond)
 	defer look.Stop()
 	for at := 0; ; {
-		for at < len(t.acked) && (t.acked[at] == 0 || t.arrived[at].Load() != 0) {
+		for at < len(t.acked) && t.settled(at) {
 			at++
 		}
 		if at == len(t.acked) {
@@ -274,17 +324,26 @@ func (t *track) drain(ctx context.Context) error {
 	}
 }
 
+// settled reports whether nothing of an event has yet to arrive.
+func (t *track) settled(number int) bool {
+	if t.acked[number] == 0 {
+		return true
+	}
+	_, missing := t.end(number)
+	return missing == 0
+}
+
 // sum evaluates the run.
 func (t *track) sum() *sample {
-	s := &sample{repeated: int(t.again.Load())}
+	s := &sample{copies: t.copies, repeated: int(t.again.Load())}
 	first, last := int64(0), int64(0)
 	for i, sent := range t.sent {
 		if sent != 0 && (first == 0 || sent < first) {
 			first = sent
 		}
-		arrived := t.arrived[i].Load()
+		arrived, missing := t.end(i)
 		last = max(last, arrived)
-		if arrived != 0 {
+		if missing == 0 {
 			s.ends = append(s.ends, time.Duration(arrived-sent))
 		}
 		if t.acked[i] == 0 {
@@ -292,9 +351,7 @@ func (t *track) sum() *sample {
 		}
 		s.accepted++
 		s.acks = append(s.acks, time.Duration(t.acked[i]-sent))
-		if arrived == 0 {
-			s.lost++
-		}
+		s.lost += missing
 	}
 	s.elapsed = time.Duration(max(1, last-first))
 	return s

@@ -1,5 +1,7 @@
-// Bench measures what the way of an event costs. In one run, on one machine, it drives
-// three systems in turn with the same load and the same receiver:
+// Bench measures what the way of an event costs, in parts that can be run alone.
+//
+// The first part, variants, drives three systems in turn, in one run, on one machine,
+// with the same load and the same receiver:
 //
 //   - relay: receives, sends on, answers. No storage.
 //   - append: receives, appends to a file, shares an fdatasync, answers, then sends on.
@@ -8,6 +10,10 @@
 // The first two are the floor: what any program in Go that does so little has to pay.
 // Each system is a process of its own; load and receiver are this process, the same
 // for all. Every acknowledged event must arrive, and is looked for by its id.
+//
+// The other parts measure the program against itself: a healthy destination alone and
+// beside dead ones, a backlog and fresh events, ten thousand connections and one, the
+// fan-out to a hundred destinations and to one, a store that has grown and an empty one.
 package main
 
 import (
@@ -19,6 +25,7 @@ import (
 	"os/signal"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -26,17 +33,40 @@ import (
 
 // settings are what a run of the benchmark is asked for.
 type settings struct {
-	variants []string
-	rounds   int
-	load     time.Duration // of one round at saturation
-	paced    time.Duration // of one round at a fixed rate
-	rate     int           // events a second of the paced rounds
-	clients  int           // connections of the load at saturation
-	binary   string
-	dir      string
-	out      string
-	stored   int
-	kept     string // folder of a filled store that outlives the run; empty: none
+	parts        []string
+	variants     []string
+	rounds       int
+	load         time.Duration // of one round at saturation
+	paced        time.Duration // of one round at a fixed rate
+	rate         int           // events a second of the paced rounds
+	clients      int           // connections of the load at saturation
+	dead         []int         // how many destinations fail beside the healthy one
+	backlog      int           // deliveries that wait
+	destinations int           // of the catalogue that is compared with one of a single destination
+	binary       string
+	dir          string
+	out          string
+	stored       int
+	kept         string // folder of a filled store that outlives the run; empty: none
+}
+
+// part is something that the benchmark measures. What it writes goes to the section of
+// the page that has its name.
+type part struct {
+	name    string
+	measure func(context.Context, *settings) (report string, err error)
+}
+
+// parts are all parts, in their order.
+func parts() []part {
+	return []part{
+		{"variants", compareVariants},
+		{"isolation", compareIsolation},
+		{"backlog", measureBacklog},
+		{"catalogue", compareCatalogues},
+		{"fanout", compareFanOut},
+		{"stored", compareStored},
+	}
 }
 
 func main() {
@@ -65,26 +95,40 @@ func run(ctx context.Context, args []string) error {
 	if set.dir, err = filepath.Abs(dir); err != nil {
 		return err
 	}
-	if set.stored > 0 {
-		return compareStored(ctx, set)
+	for _, part := range parts() {
+		if !slices.Contains(set.parts, part.name) {
+			continue
+		}
+		text, err := part.measure(ctx, set)
+		if text != "" {
+			fmt.Println("\n" + text)
+			err = errors.Join(err, publish(set.out, part.name, text))
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", part.name, err)
+		}
 	}
-	return compareVariants(ctx, set)
+	return nil
 }
 
 func parse(args []string) (*settings, error) {
 	set := &settings{}
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
-	variants := flags.String("variants", "relay,append,malote", "what to measure")
+	chosen := flags.String("parts", "variants,isolation,backlog,catalogue,fanout", "what to measure; there is stored, too: see -stored")
+	variants := flags.String("variants", "relay,append,malote", "the systems of the part variants")
+	dead := flags.String("dead", "1,100,1000", "isolation: how many destinations fail beside the healthy one")
 	quick := flags.Bool("quick", false, "one short round: shows that it works, measures nothing")
 	flags.IntVar(&set.rounds, "rounds", 5, "interleaved rounds; medians are reported")
 	flags.DurationVar(&set.load, "load", 8*time.Second, "length of a round at saturation")
 	flags.DurationVar(&set.paced, "paced", 8*time.Second, "length of a round at the fixed rate")
 	flags.IntVar(&set.rate, "rate", 200, "events a second of the fixed rate")
 	flags.IntVar(&set.clients, "clients", 64, "connections of the load at saturation")
+	flags.IntVar(&set.backlog, "backlog", 1_000_000, "backlog: deliveries that wait")
+	flags.IntVar(&set.destinations, "destinations", 10_000, "catalogue: destinations, each with a connection")
 	flags.StringVar(&set.binary, "malote", "bin/malote", "the program to measure")
 	flags.StringVar(&set.dir, "dir", "bin", "where the data lies while it runs: a real disk, not a file system in memory")
 	flags.StringVar(&set.out, "out", "docs/benchmarks.md", "the page to write; empty for none")
-	flags.IntVar(&set.stored, "stored", 0, "compare an empty store with one of so many events instead")
+	flags.IntVar(&set.stored, "stored", 0, "measure the part stored alone: an empty store and one of so many events")
 	flags.StringVar(&set.kept, "kept", "", "with -stored: keep the filled store in this folder, and use the one that is there")
 	if err := flags.Parse(args); err != nil {
 		return nil, err
@@ -92,53 +136,56 @@ func parse(args []string) (*settings, error) {
 	if flags.NArg() > 0 {
 		return nil, fmt.Errorf("unexpected argument %q", flags.Arg(0))
 	}
-	if *quick {
-		set.rounds, set.load, set.paced = 1, time.Second, time.Second
+	set.parts, set.variants = strings.Split(*chosen, ","), strings.Split(*variants, ",")
+	if err := set.countDead(*dead); err != nil {
+		return nil, err
 	}
-	set.variants = strings.Split(*variants, ",")
+	if *quick {
+		set.shorten()
+	}
+	if set.stored > 0 {
+		set.parts = []string{"stored"}
+	}
+	if err := set.check(); err != nil {
+		return nil, err
+	}
 	return set, os.MkdirAll(set.dir, 0o750)
 }
 
-// compareVariants runs the interleaved rounds and reports them.
-func compareVariants(ctx context.Context, set *settings) error {
-	receiver, err := newReceiver(ctx)
-	if err != nil {
-		return err
-	}
-	defer receiver.close()
-	results := make([]*result, 0, len(set.variants))
-	defer func() {
-		for _, r := range results {
-			r.system.kill()
+// shorten asks for as little as shows that everything works.
+func (set *settings) shorten() {
+	set.rounds, set.load, set.paced = 1, time.Second, time.Second
+	set.dead, set.backlog, set.destinations = []int{1, 10}, 2000, 200
+}
+
+// countDead reads how many dead destinations there are to be.
+func (set *settings) countDead(list string) error {
+	for text := range strings.SplitSeq(list, ",") {
+		count, err := strconv.Atoi(text)
+		if err != nil || count < 1 {
+			return fmt.Errorf("-dead: %q is no number of destinations: write numbers from 1, with commas", text)
 		}
-	}()
-	for _, name := range set.variants {
-		system, err := start(ctx, set, name, receiver.url)
-		if err != nil {
-			return err
-		}
-		results = append(results, &result{name: name, system: system})
+		set.dead = append(set.dead, count)
 	}
-	for round := range set.rounds {
-		for _, r := range results {
-			if err := r.round(ctx, set, receiver); err != nil {
-				return fmt.Errorf("%s, round %d: %w", r.name, round+1, err)
-			}
-			fmt.Printf("round %d  %-7s %s\n", round+1, r.name, r.last())
-		}
+	return nil
+}
+
+// check looks at what no part could do.
+func (set *settings) check() error {
+	if set.rounds < 1 || set.rate < 1 || set.clients < 1 || set.backlog < 1 || set.destinations < 1 {
+		return errors.New("-rounds, -rate, -clients, -backlog and -destinations go from 1")
 	}
-	for _, r := range results {
-		if err := r.finish(); err != nil {
-			return err
+	names := make([]string, 0, len(parts()))
+	for _, part := range parts() {
+		names = append(names, part.name)
+	}
+	for _, name := range set.parts {
+		if !slices.Contains(names, name) {
+			return fmt.Errorf("there is no part %q: use %s", name, strings.Join(names, ", "))
 		}
 	}
-	text := variantsReport(set, results)
-	fmt.Println("\n" + text)
-	if err := publish(set.out, "variants", text); err != nil {
-		return err
-	}
-	if i := slices.IndexFunc(results, func(r *result) bool { return r.lost() > 0 }); i >= 0 {
-		return fmt.Errorf("%s lost %d acknowledged events", results[i].name, results[i].lost())
+	if slices.Contains(set.parts, "stored") && set.stored < 1 {
+		return errors.New("the part stored needs -stored: how many events")
 	}
 	return nil
 }

@@ -10,6 +10,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -79,15 +80,20 @@ func (r *receiver) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 		return
 	}
 	t := r.track.Load()
-	if t == nil || t.run != run || number >= int64(len(t.arrived)) {
-		return // late, of a run that was given up
+	if t == nil || t.run != run {
+		return // late, of a run that was given up, or of one that nobody follows
 	}
-	if !t.arrived[number].CompareAndSwap(0, t.now()) {
-		t.again.Add(1)
-	}
+	t.arrive(number, copyOf(req.URL.Path))
 	if number%checkOneOf == 0 {
 		r.check(req.Header, body)
 	}
+}
+
+// copyOf reads which copy of an event goes to a path: the first one to "/", others to
+// their number.
+func copyOf(path string) int64 {
+	number, _ := strconv.ParseUint(strings.TrimPrefix(path, "/"), 10, 31)
+	return int64(number)
 }
 
 // check looks at the signature of a delivery that has one.

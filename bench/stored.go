@@ -2,29 +2,20 @@ package main
 
 import (
 	"context"
-	"crypto/sha256"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"net/http"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"time"
 
 	"malote.dev/malote/internal/hook"
 	"malote.dev/malote/internal/page"
-	"malote.dev/malote/internal/seal"
-	"malote.dev/malote/internal/store/sqlite"
 )
-
-// fillers is how many goroutines fill a store: enough for large group commits.
-const fillers = 256
 
 // readings is how often each list is read in a round.
 const readings = 200
@@ -57,10 +48,10 @@ type stock struct {
 }
 
 // compareStored measures an empty store and one of many events in turn.
-func compareStored(ctx context.Context, set *settings) error {
+func compareStored(ctx context.Context, set *settings) (string, error) {
 	receiver, err := newReceiver(ctx)
 	if err != nil {
-		return err
+		return "", err
 	}
 	defer receiver.close()
 	stocks := make([]*stock, 0, 2)
@@ -76,7 +67,7 @@ func compareStored(ctx context.Context, set *settings) error {
 		}
 		s, err := startStock(ctx, set, dir, stocking{events: events, target: receiver.url})
 		if err != nil {
-			return fmt.Errorf("%s store: %w", name, err)
+			return "", fmt.Errorf("%s store: %w", name, err)
 		}
 		s.name = name
 		stocks = append(stocks, s)
@@ -85,14 +76,12 @@ func compareStored(ctx context.Context, set *settings) error {
 	for round := range set.rounds {
 		for _, s := range stocks {
 			if err := s.round(ctx, set, receiver); err != nil {
-				return fmt.Errorf("%s store, round %d: %w", s.name, round+1, err)
+				return "", fmt.Errorf("%s store, round %d: %w", s.name, round+1, err)
 			}
 			fmt.Printf("round %d  %-5s  %6.0f/s\n", round+1, s.name, s.loaded[round].perSecond())
 		}
 	}
-	text := storedReport(set, stocks)
-	fmt.Println("\n" + text)
-	return publish(set.out, "stored", text)
+	return storedReport(set, stocks), nil
 }
 
 // stocking says what a store is filled with, and where its server delivers to.
@@ -135,118 +124,11 @@ func fillOnce(ctx context.Context, dir string, events int) (hook.EventID, error)
 	if text, err := os.ReadFile(path); err == nil {
 		return hook.ParseID[hook.EventID](string(text))
 	}
-	middle, err := fill(ctx, dir, events)
+	middle, err := fill(ctx, dir, filling{events: events})
 	if err != nil {
 		return 0, err
 	}
 	return middle, os.WriteFile(path, []byte(middle.String()), 0o600)
-}
-
-// filler writes delivered events into a store through its contract.
-type filler struct {
-	store      *sqlite.Store
-	ids        *hook.IDs
-	connection hook.Connection
-	body       []byte
-	next       atomic.Int64
-	settled    sync.WaitGroup
-	failure    atomic.Pointer[error]
-	middle     atomic.Int64 // id of the event half way
-}
-
-// fill stores events as the program would have, each with its delivery and attempt. It
-// returns the event half way.
-func fill(ctx context.Context, dir string, events int) (hook.EventID, error) {
-	keyring, err := seal.Open(filepath.Join(dir, seal.FileName))
-	if err != nil {
-		return 0, err
-	}
-	ids := hook.NewIDs(0)
-	db, err := sqlite.Open(ctx, sqlite.Options{Dir: dir, Keyring: keyring, IDs: ids, Logger: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		return 0, err
-	}
-	catalogue, err := db.Catalogue(ctx)
-	if err == nil && len(catalogue.Connections) != 1 {
-		err = fmt.Errorf("the flow made %d connections, not 1", len(catalogue.Connections))
-	}
-	if err != nil {
-		return 0, errors.Join(err, db.Close())
-	}
-	f := &filler{store: db, ids: ids, connection: catalogue.Connections[0], body: newBody()}
-	began := time.Now()
-	var group sync.WaitGroup
-	for range fillers {
-		group.Go(func() { f.work(ctx, int64(events)) })
-	}
-	group.Wait()
-	f.settled.Wait()
-	if failure := f.failure.Load(); failure != nil {
-		err = *failure
-	}
-	fmt.Printf("stored %d events in %s\n", events, time.Since(began).Round(time.Second))
-	return hook.EventID(f.middle.Load()), errors.Join(err, ctx.Err(), db.Close())
-}
-
-// work stores events until there are enough.
-func (f *filler) work(ctx context.Context, events int64) {
-	for ctx.Err() == nil && f.failure.Load() == nil {
-		number := f.next.Add(1)
-		if number > events {
-			return
-		}
-		if number%1_000_000 == 0 {
-			fmt.Printf("stored %d of %d events\n", number, events)
-		}
-		id, err := f.deliver(ctx, number)
-		if number == (events+1)/2 {
-			f.middle.Store(int64(id))
-		}
-		if err != nil {
-			f.failure.Store(&err)
-		}
-	}
-}
-
-// deliver stores one event and the success of its delivery.
-func (f *filler) deliver(ctx context.Context, number int64) (hook.EventID, error) {
-	now := time.Now().UTC()
-	body := slices.Clone(f.body)
-	setID(body, 0, number)
-	target := hook.Target{
-		Delivery: hook.DeliveryID(f.ids.Next(now)), Connection: f.connection.ID, Destination: f.connection.Destination,
-	}
-	event := hook.Event{
-		ID: hook.EventID(f.ids.Next(now)), Project: f.connection.Project, Source: f.connection.Source, Type: "push",
-		ProviderID: fmt.Sprint(number), Method: http.MethodPost, Remote: "127.0.0.1",
-		Headers: hook.Headers{{Name: "Content-Type", Value: "application/json"}, {Name: "X-Github-Event", Value: "push"}},
-		Payload: body, PayloadSize: len(body), Verdict: hook.Verdict{Scheme: "hmac", Verified: true, Secret: 1},
-		ReceivedAt: now, Targets: []hook.Target{target},
-	}
-	// A hash like those of real ids: what is remembered grows with the store.
-	acceptance := &hook.Acceptance{Event: event, Window: 24 * time.Hour}
-	sum := sha256.Sum256([]byte(event.ProviderID))
-	copy(acceptance.Dedupe[:], sum[:])
-	if _, err := f.store.Accept(ctx, acceptance); err != nil {
-		return 0, err
-	}
-	job := &hook.Job{Event: &event, Inline: true, Delivery: hook.Delivery{
-		ID: target.Delivery, Project: event.Project, Event: event.ID, Connection: target.Connection,
-		Destination: target.Destination, State: hook.StateSending, CreatedAt: now, UpdatedAt: now,
-	}}
-	attempt := &hook.Attempt{
-		ID: hook.AttemptID(f.ids.Next(now)), Delivery: target.Delivery, Number: 1, StartedAt: now,
-		Duration: hook.Duration(time.Millisecond), Outcome: hook.OutcomeSuccess, Method: http.MethodPost,
-		URL: "http://127.0.0.1/", ResponseStatus: http.StatusOK,
-	}
-	f.settled.Add(1)
-	f.store.Settle(hook.Settlement{Job: job, Attempt: attempt, State: hook.StateSucceeded}, func(err error) {
-		if err != nil {
-			f.failure.Store(&err)
-		}
-		f.settled.Done()
-	})
-	return event.ID, nil
 }
 
 // round measures ingest and lists once.

@@ -21,6 +21,9 @@ import (
 // reference that delivers after its answer.
 const concurrency = 64
 
+// startTime is how long a system may take to listen: a large flow is applied before.
+const startTime = 2 * time.Minute
+
 // ticksPerSecond is the unit of the times in /proc, the same on every Linux.
 const ticksPerSecond = 100
 
@@ -33,7 +36,7 @@ const flowFile = `sources:
 destinations:
   erp:
     http:
-      url: ${BENCH_TARGET}
+      url: %s
       sign: { secret: ${BENCH_SIGNING_SECRET} }
     concurrency: %d
 connections:
@@ -53,6 +56,8 @@ type system struct {
 	command *exec.Cmd
 	exited  chan struct{}
 	log     string
+	began   time.Time     // when the process was started
+	took    time.Duration // from then until it said where it listens
 }
 
 // listening finds where a process says that it listens.
@@ -82,15 +87,30 @@ func start(ctx context.Context, set *settings, name, target string) (*system, er
 	}
 }
 
-// startMalote begins the program on the data in dir.
+// startMalote begins the program on the data in dir, with the benchmark's own flow.
 func startMalote(ctx context.Context, set *settings, dir, target string) (*system, error) {
-	flow := dir + ".yaml"
-	if err := os.WriteFile(flow, fmt.Appendf(nil, flowFile, concurrency), 0o600); err != nil {
+	return startFlow(ctx, set, dir, maloteFlow(target))
+}
+
+// maloteFlow is the flow that leads all events to one target.
+func maloteFlow(target string) string { return fmt.Sprintf(flowFile, target, concurrency) }
+
+// startFlow begins the program on the data in dir, and has it apply a flow, unless that
+// is empty.
+func startFlow(ctx context.Context, set *settings, dir, flow string) (*system, error) {
+	if err := os.MkdirAll(dir, 0o750); err != nil {
 		return nil, err
 	}
-	command := exec.CommandContext(ctx, set.binary, "serve", "--data", dir, "--listen", loopback,
-		"--flows", flow, "--allow-private", "127.0.0.0/8")
-	command.Env = append(os.Environ(), "BENCH_SECRET="+secret, "BENCH_TARGET="+target, "BENCH_SIGNING_SECRET="+signingSecret())
+	args := []string{"serve", "--data", dir, "--listen", loopback, "--allow-private", "127.0.0.0/8"}
+	if flow != "" {
+		file := dir + ".yaml"
+		if err := os.WriteFile(file, []byte(flow), 0o600); err != nil {
+			return nil, err
+		}
+		args = append(args, "--flows", file)
+	}
+	command := exec.CommandContext(ctx, set.binary, args...)
+	command.Env = append(os.Environ(), "BENCH_SECRET="+secret, "BENCH_SIGNING_SECRET="+signingSecret())
 	s, err := launch(&system{name: filepath.Base(dir), data: dir, log: dir + ".log"}, command)
 	if err != nil {
 		return nil, err
@@ -107,6 +127,7 @@ func launch(s *system, command *exec.Cmd) (*system, error) {
 	}
 	command.Stdout, command.Stderr = input, input
 	command.Cancel = func() error { return command.Process.Signal(syscall.SIGTERM) }
+	s.began = time.Now()
 	if err := command.Start(); err != nil {
 		return nil, fmt.Errorf("starting %s: %w", s.name, err)
 	}
@@ -120,10 +141,11 @@ func launch(s *system, command *exec.Cmd) (*system, error) {
 	go s.follow(output, said)
 	select {
 	case s.base = <-said:
+		s.took = time.Since(s.began)
 		s.url = s.base
 		return s, nil
 	case <-s.exited:
-	case <-time.After(patience):
+	case <-time.After(startTime):
 		s.kill()
 	}
 	text, _ := os.ReadFile(s.log)
@@ -187,18 +209,24 @@ func (s *system) cpu() (time.Duration, error) {
 }
 
 // peak returns the most memory that the process has had resident, in bytes.
-func (s *system) peak() (int64, error) {
+func (s *system) peak() (int64, error) { return s.memory("VmHWM:") }
+
+// resident returns the memory that the process has resident now, in bytes.
+func (s *system) resident() (int64, error) { return s.memory("VmRSS:") }
+
+// memory reads one line of what the kernel says about the process's memory.
+func (s *system) memory(name string) (int64, error) {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.command.Process.Pid))
 	if err != nil {
 		return 0, fmt.Errorf("reading the memory of %s: %w", s.name, err)
 	}
 	for line := range strings.Lines(string(text)) {
-		if value, found := strings.CutPrefix(line, "VmHWM:"); found {
+		if value, found := strings.CutPrefix(line, name); found {
 			kilobytes, err := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(value), " kB"), 10, 64)
 			return kilobytes << 10, err
 		}
 	}
-	return 0, errors.New("/proc/PID/status does not say VmHWM")
+	return 0, fmt.Errorf("/proc/PID/status does not say %s", name)
 }
 
 // size returns how many bytes the system keeps on the disk.
