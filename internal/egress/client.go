@@ -48,7 +48,7 @@ func NewClient(guard *Guard, options ClientOptions) *http.Client {
 	if idle <= 0 {
 		idle = maxIdle
 	}
-	client.Transport = &http.Transport{
+	rest := &http.Transport{
 		Proxy:                  nil, // a proxy would be dialled instead of the address that is judged
 		DialContext:            guard.DialContext,
 		TLSClientConfig:        &tls.Config{MinVersion: tls.VersionTLS12, RootCAs: options.RootCAs, Certificates: options.Certificates},
@@ -63,5 +63,6 @@ func NewClient(guard *Guard, options ClientOptions) *http.Client {
 		// silence would take all further requests with it.
 		HTTP2: &http.HTTP2Config{SendPingTimeout: pingAfter, PingTimeout: pingTimeout},
 	}
+	client.Transport = &plain{guard: guard, rest: rest, maxIdle: idle, idle: map[string][]*plainConn{}}
 	return client
 }
