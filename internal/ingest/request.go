@@ -50,6 +50,19 @@ func peerOf(r *http.Request) netip.Addr {
 	return peer.Addr().Unmap().WithZone("")
 }
 
+// Remote returns the address that a request came from, as the trusted proxies tell it;
+// "" when that is not an IP address.
+func (h *Handler) Remote(r *http.Request) string {
+	address := peerOf(r)
+	if h.trusts(address) {
+		address = h.forwardedFor(r, address)
+	}
+	if !address.IsValid() {
+		return ""
+	}
+	return address.String()
+}
+
 func (h *Handler) trusts(address netip.Addr) bool {
 	for _, prefix := range h.options.TrustProxy {
 		if prefix.Contains(address) {

@@ -57,6 +57,9 @@ func (s *Snapshot) SourceByID(id hook.SourceID) (*Source, bool) {
 	return source, ok
 }
 
+// Projects yields the ids of all projects.
+func (s *Snapshot) Projects() iter.Seq[hook.ProjectID] { return maps.Keys(s.system) }
+
 // SystemSource returns the source that a project's notices come from.
 func (s *Snapshot) SystemSource(project hook.ProjectID) (*Source, bool) {
 	source, ok := s.system[project]
