@@ -38,6 +38,7 @@ type Store interface { //nolint:interfacebloat // the sum of the capabilities be
 	Tokens
 	Accepter
 	Queue
+	Keys
 	Log
 	Refusals
 	Numbers

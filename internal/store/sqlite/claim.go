@@ -22,27 +22,30 @@ func (s *Store) Claim(ctx context.Context, claim store.Claim) ([]*hook.Job, erro
 	}
 	c := &claiming{Claim: claim}
 	_, err := s.steps(ctx, c.step)
-	if len(c.jobs) == 0 {
-		return nil, err
-	}
+	return s.finish(ctx, c, err)
+}
+
+// finish completes what was claimed, or gives it back when that cannot be.
+func (s *Store) finish(ctx context.Context, c *claiming, err error) ([]*hook.Job, error) {
 	if err == nil {
 		// The claim is made, so its events are read even when ctx ends now: the caller
 		// settles what it does not attempt.
 		err = s.loadEvents(context.WithoutCancel(ctx), c.jobs)
 	}
-	if err != nil {
-		for _, job := range c.jobs {
-			s.Settle(hook.Settlement{Job: job, State: hook.StatePending, Next: claim.Now}, nil)
-		}
-		return nil, err
+	if err == nil {
+		return c.jobs, nil
 	}
-	return c.jobs, nil
+	for _, job := range c.jobs {
+		s.Settle(hook.Settlement{Job: job, State: hook.StatePending, Next: c.Now}, nil)
+	}
+	return nil, err
 }
 
 // claiming is a claim on its way round the connections of its destination.
 type claiming struct {
 	store.Claim
 
+	probe bool // what it claims is to probe with
 	jobs  []*hook.Job
 	round round
 }
@@ -151,33 +154,17 @@ func (c *claiming) takeTurns(
 
 // take claims the longest due deliveries of one connection.
 func (c *claiming) take(ctx context.Context, b *batch, connection hook.ConnectionID, limit int) ([]*hook.Job, error) {
-	var jobs []*hook.Job
-	now := sqlstore.Millis(c.Now)
-	err := b.w.sql.findDue.Each(ctx, func(row []driver.Value) error {
-		jobs = append(jobs, &hook.Job{
-			Delivery: hook.Delivery{
-				ID: hook.DeliveryID(commit.Int(row[0])), Project: hook.ProjectID(commit.Int(row[1])), Event: hook.EventID(commit.Int(row[2])),
-				Connection: connection, Destination: c.Destination, State: hook.StateSending,
-				Attempts: int(commit.Int(row[3])), CreatedAt: sqlstore.Time(commit.Int(row[4])), UpdatedAt: sqlstore.Time(now), Reason: commit.Text(row[6]),
-				OrderKey: commit.Text(row[7]), Probes: int(commit.Int(row[8])), Replay: hook.ReplayID(commit.Int(row[9])),
-			},
-			Manual: commit.Int(row[5]) != 0,
-		})
-		return nil
-	}, int64(c.Destination), int64(connection), now, int64(limit))
+	jobs, err := c.read(ctx, b.w.sql.findDue, int64(c.Destination), int64(connection), sqlstore.Millis(c.Now), int64(limit))
 	if err != nil {
 		return nil, err
 	}
 	for _, job := range jobs {
-		d := &job.Delivery
 		if b.deleted(connection) {
-			if err := b.cancel(ctx, d.ID, reasonDeleted, c.Now); err != nil {
-				return nil, err
-			}
-			continue
+			err = b.cancel(ctx, job.Delivery.ID, reasonDeleted, c.Now)
+		} else {
+			err = c.lease(ctx, b, &job.Delivery, hook.StatePending)
 		}
-		b.move(d.Project, d.Destination, hook.StatePending, hook.StateSending)
-		if _, err := b.w.sql.lease.Exec(ctx, c.Owner, sqlstore.Millis(c.Until), now, int64(d.ID)); err != nil {
+		if err != nil {
 			return nil, err
 		}
 	}
@@ -185,6 +172,32 @@ func (c *claiming) take(ctx context.Context, b *batch, connection hook.Connectio
 		return nil, nil
 	}
 	return jobs, nil
+}
+
+// lease takes a delivery for its owner out of the state that it is in.
+func (c *claiming) lease(ctx context.Context, b *batch, d *hook.Delivery, from hook.State) error {
+	b.move(d.Project, d.Destination, from, hook.StateSending)
+	_, err := b.w.sql.lease.Exec(ctx, c.Owner, sqlstore.Millis(c.Until), sqlstore.Millis(c.Now), int64(d.ID))
+	return err
+}
+
+// read returns the deliveries that a query of jobColumns finds, as they are when they
+// have been claimed.
+func (c *claiming) read(ctx context.Context, query *commit.Statement, args ...driver.Value) ([]*hook.Job, error) {
+	var jobs []*hook.Job
+	err := query.Each(ctx, func(row []driver.Value) error {
+		jobs = append(jobs, &hook.Job{
+			Delivery: hook.Delivery{
+				ID: hook.DeliveryID(commit.Int(row[0])), Project: hook.ProjectID(commit.Int(row[1])), Event: hook.EventID(commit.Int(row[2])),
+				Connection: hook.ConnectionID(commit.Int(row[3])), Destination: c.Destination, State: hook.StateSending,
+				Attempts: int(commit.Int(row[4])), CreatedAt: sqlstore.Time(commit.Int(row[5])), UpdatedAt: sqlstore.Time(sqlstore.Millis(c.Now)),
+				Reason: commit.Text(row[7]), OrderKey: commit.Text(row[8]), Probes: int(commit.Int(row[9])), Replay: hook.ReplayID(commit.Int(row[10])),
+			},
+			Manual: commit.Int(row[6]) != 0, Probe: c.probe,
+		})
+		return nil
+	}, args...)
+	return jobs, err
 }
 
 // loadEvents gives each job its event, those of one event the same one.

@@ -25,6 +25,18 @@ func (b *batch) inlineHead(ref keyRef) hook.DeliveryID {
 	return b.w.inline.head(ref)
 }
 
+// inlineProject returns the project of the delivery of a key in memory; 0: there is none.
+func (b *batch) inlineProject(ref keyRef) hook.ProjectID {
+	id := b.inlineHead(ref)
+	for i := range b.opened {
+		if b.opened[i].id == id {
+			return b.opened[i].project
+		}
+	}
+	d, _ := b.w.inline.get(id)
+	return d.project
+}
+
 // setHead notes that the delivery of a key in memory is now another one, or none.
 func (b *batch) setHead(ref keyRef, id hook.DeliveryID) {
 	if ref.key == "" {

@@ -71,6 +71,7 @@ func openForPlans(t *testing.T) *Store {
 	})
 	event := hook.Event{Project: 1, Source: 2, Payload: []byte("x"), Targets: []hook.Target{
 		{Connection: 3, Destination: 4}, {Connection: 5, Destination: 6, Deferred: true}, {Connection: 5, Destination: 4, Deferred: true},
+		{Connection: 5, Destination: 4, OrderKey: "k"}, {Connection: 5, Destination: 4, OrderKey: "l", Held: true, Cause: hook.CauseParked},
 	}}
 	if _, err := s.Accept(t.Context(), &hook.Acceptance{Event: event}); err != nil {
 		t.Fatal(err)
@@ -135,7 +136,14 @@ func TestPlansOfTheLists(t *testing.T) {
 		_, err = sqlstore.ListTokens(ctx, r, 1, req)
 		check(err)
 	}
-	_, err := sqlstore.Event(ctx, r, 1, 1)
+	_, err := sqlstore.IdleKeys(ctx, r, sqlstore.Key{}, 9)
+	check(err)
+	for _, query := range []store.KeyQuery{{Connection: 5}, {Parked: true}, {Connection: 5, Parked: true}, {Connection: 5, Key: "k"}} {
+		query.Project = 1
+		_, err = sqlstore.Keys(ctx, r, query, nil)
+		check(err)
+	}
+	_, err = sqlstore.Event(ctx, r, 1, 1)
 	check(err)
 	_, _, err = sqlstore.Delivery(ctx, r, 1, 1)
 	check(err)

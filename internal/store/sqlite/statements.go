@@ -25,7 +25,7 @@ type statements struct {
 	eventsFrom                             *commit.Statement
 	nextTurn, findByState                  *commit.Statement
 	keyFirst, keyLast, keyActive           *commit.Statement
-	makeNext, restart                      *commit.Statement
+	makeNext, findProbe                    *commit.Statement
 
 	saveMark, saveNumbers, readNumbers, addBacklog *commit.Statement
 
@@ -39,6 +39,9 @@ type statements struct {
 
 	addProgress, saveExample *commit.Statement
 }
+
+// jobColumns are what a claim reads of a delivery.
+const jobColumns = "id, project, event, connection, attempts, created_at, manual, reason, order_key, probes, replay"
 
 // openOrdered is what the index of ordered deliveries is made with.
 const openOrdered = " order_key IS NOT NULL AND state IN (1, 2, 5)"
@@ -74,9 +77,10 @@ func (s *statements) texts() map[**commit.Statement]string {
 		&s.insertAttempt: "INSERT INTO attempt (delivery, number, data) VALUES (?, ?, ?)",
 		&s.nextTurn: "SELECT connection FROM delivery WHERE destination = ? AND connection > ? AND connection <= ? AND state = 1" +
 			" ORDER BY connection LIMIT 1",
-		&s.findDue: "SELECT id, project, event, attempts, created_at, manual, reason, order_key, probes, replay FROM delivery" +
+		&s.findDue: "SELECT " + jobColumns + " FROM delivery" +
 			" WHERE destination = ? AND connection = ? AND state = 1 AND next_at <= ? ORDER BY next_at, id LIMIT ?",
-		&s.lease:       "UPDATE delivery SET state = 2, owner = ?, lease = ?, next_at = NULL, updated_at = ? WHERE id = ?",
+		&s.findProbe:   "SELECT " + jobColumns + " FROM delivery WHERE destination = ? AND id > ? AND cause = 2 ORDER BY id LIMIT ?",
+		&s.lease:       "UPDATE delivery SET state = 2, owner = ?, lease = ?, next_at = NULL, cause = NULL, updated_at = ? WHERE id = ?",
 		&s.renew:       "UPDATE delivery SET lease = ? WHERE id = ? AND state = 2 AND owner = ?",
 		&s.findExpired: "SELECT id FROM delivery WHERE state = 2 AND lease <= ? ORDER BY lease LIMIT ?",
 		&s.eventsFrom:  "SELECT id, project, targets, request FROM event WHERE id BETWEEN ? AND ? ORDER BY id LIMIT ?",
@@ -86,7 +90,6 @@ func (s *statements) texts() map[**commit.Statement]string {
 		&s.keyActive: "SELECT id FROM delivery WHERE connection = ? AND order_key = ? AND order_key IS NOT NULL" +
 			" AND (state = 2 OR state = 1 AND next_at IS NOT NULL) LIMIT 1",
 		&s.makeNext:    "UPDATE delivery SET next_at = ? WHERE id = ?",
-		&s.restart:     "UPDATE delivery SET probes = attempts WHERE id = ?",
 		&s.findByState: "SELECT id, destination FROM delivery WHERE connection = ? AND state = ? AND id > ? ORDER BY id LIMIT ?",
 
 		&s.saveMark: "UPDATE meta SET value = ? WHERE key = 'mark'",
