@@ -39,9 +39,13 @@ type Store interface { //nolint:interfacebloat // the sum of the capabilities be
 	Accepter
 	Queue
 	Keys
+	Circuits
 	Log
 	Refusals
 	Numbers
+	Health
+	Replays
+	Audit
 	Upkeep
 }
 
@@ -211,22 +215,28 @@ type Circuits interface {
 
 // Replays keeps replays and makes their deliveries.
 type Replays interface {
-	// CreateReplay stores a new replay, whose ID and times it fills.
+	// CreateReplay stores a new replay, which runs, and fills its ID, unless it is set, and
+	// its times.
 	CreateReplay(ctx context.Context, replay *hook.Replay) error
 	Replay(ctx context.Context, project hook.ProjectID, id hook.ReplayID) (hook.Replay, error)
+	// ListReplays returns a page of a project's replays, the newest first.
 	ListReplays(ctx context.Context, project hook.ProjectID, req page.Request) (page.Page[hook.Replay], error)
 	// RunningReplays returns those of all projects that have not ended.
 	RunningReplays(ctx context.Context) ([]hook.Replay, error)
 	// AdvanceReplay makes deliveries of a replay and moves its cursor, in one commit: a
-	// crash repeats nothing and leaves nothing out. A replay that has ended makes
-	// nothing, and this is a conflict.
+	// crash repeats nothing and leaves nothing out. A replay that has ended, or whose
+	// cursor is beyond the step's, makes nothing, and this is a conflict. Targets of an
+	// event that is gone make nothing, and neither do deliveries to be retried that are on
+	// their way for another replay.
 	AdvanceReplay(ctx context.Context, step ReplayStep) (ReplayDone, error)
 	// EndReplay brings a running replay to a final state, and cancels what it made and
-	// did not begin, with the reason. One that has ended stays as it is.
+	// did not begin, with the reason: what waits and was not attempted, or not yet again.
+	// The rest goes on and is still counted. One that has ended stays as it is.
 	EndReplay(ctx context.Context, project hook.ProjectID, id hook.ReplayID, state hook.ReplayState, reason string) (hook.Replay, error)
 }
 
-// ReplayStep is a part of a replay.
+// ReplayStep is a part of a replay. It is one commit, which all others wait for: keep it
+// to a few hundred deliveries.
 type ReplayStep struct {
 	Replay  hook.ReplayID
 	Project hook.ProjectID
@@ -257,8 +267,11 @@ type ReplayDone struct {
 
 // Audit keeps what was done by whom.
 type Audit interface {
-	// Record stores an entry, whose ID and At it fills when they are zero.
+	// Record stores an entry, whose ID it fills when it is zero; At becomes that of the id.
+	// Entries are kept for 400 days, and no longer than their project.
 	Record(ctx context.Context, entry *hook.AuditEntry) error
+	// ListAudit returns entries, the newest first. Action and Subject are looked for in at
+	// most ScanLimit entries; a page may then come back short with Done false.
 	ListAudit(ctx context.Context, query AuditQuery) (page.Page[hook.AuditEntry], error)
 }
 
@@ -311,7 +324,7 @@ type DeliveryQuery struct {
 	Destination hook.DestinationID
 	State       hook.State
 	Cause       hook.Cause    // with State held: only those that it holds
-	Replay      hook.ReplayID // with State pending, sending, held or 0: those of it that have not ended
+	Replay      hook.ReplayID // of those that it made or retried; with State 0 the ones that have not ended
 	After       time.Time
 	Before      time.Time
 	Page        page.Request
@@ -393,7 +406,7 @@ type Upkeep interface {
 }
 
 // Pruned counts what a Prune removed.
-type Pruned struct{ Events, Deliveries, Attempts, Refusals, Dedupe, Numbers int64 }
+type Pruned struct{ Events, Deliveries, Attempts, Refusals, Dedupe, Numbers, Audit, Replays int64 }
 
 // Stats describes the store at one moment.
 type Stats struct {

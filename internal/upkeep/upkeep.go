@@ -105,6 +105,7 @@ func (e *Engine) prune(ctx context.Context) {
 		e.options.Logger.Info("old data was removed",
 			"events", pruned.Events, "deliveries", pruned.Deliveries, "attempts", pruned.Attempts,
 			"refusals", pruned.Refusals, "dedupe_keys", pruned.Dedupe, "minutes", pruned.Numbers,
+			"audit_entries", pruned.Audit, "replays", pruned.Replays,
 			"took", time.Since(began).String())
 	}
 }
@@ -185,4 +186,6 @@ func (m *metrics) count(pruned *store.Pruned) {
 	m.removed.WithLabelValues("refusal").Add(float64(pruned.Refusals))
 	m.removed.WithLabelValues("dedupe_key").Add(float64(pruned.Dedupe))
 	m.removed.WithLabelValues("minute").Add(float64(pruned.Numbers))
+	m.removed.WithLabelValues("audit_entry").Add(float64(pruned.Audit))
+	m.removed.WithLabelValues("replay").Add(float64(pruned.Replays))
 }

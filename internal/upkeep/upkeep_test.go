@@ -104,11 +104,13 @@ malote_store_size_bytes 4096
 # HELP malote_upkeep_removed_total Rows that the retention removed, by what they were.
 # TYPE malote_upkeep_removed_total counter
 malote_upkeep_removed_total{what="attempt"} 0
+malote_upkeep_removed_total{what="audit_entry"} 0
 malote_upkeep_removed_total{what="dedupe_key"} 0
 malote_upkeep_removed_total{what="delivery"} 9
 malote_upkeep_removed_total{what="event"} 7
 malote_upkeep_removed_total{what="minute"} 0
 malote_upkeep_removed_total{what="refusal"} 0
+malote_upkeep_removed_total{what="replay"} 0
 `
 		err := testutil.GatherAndCompare(registry, strings.NewReader(want), "malote_store_size_bytes", "malote_upkeep_removed_total")
 		if err != nil {

@@ -3,6 +3,7 @@ package sqlite
 import (
 	"context"
 	"database/sql/driver"
+	"slices"
 	"time"
 
 	"malote.dev/malote/internal/hook"
@@ -18,6 +19,9 @@ const (
 	pruneStep = 64
 	// numbersAge is how long the roll-ups are kept.
 	numbersAge = 400 * 24 * time.Hour
+	// recordsAge is how long it is kept what was done by whom, and what ended replays
+	// did: longer than a year, whatever the retention of what they were about.
+	recordsAge = 400 * 24 * time.Hour
 )
 
 // Prune implements store.Upkeep.
@@ -48,6 +52,9 @@ func (s *Store) Prune(ctx context.Context, now time.Time) (store.Pruned, error) 
 		return pruned, err
 	}
 	if err := s.pruneNumbers(ctx, now, keep, &pruned); err != nil {
+		return pruned, err
+	}
+	if err := s.pruneRecords(ctx, now, keep, &pruned); err != nil {
 		return pruned, err
 	}
 	return pruned, s.forgetEmpty(ctx)
@@ -111,11 +118,15 @@ type oldEvent struct {
 // deliveries still waits.
 func (b *batch) removeEvent(ctx context.Context, ev *oldEvent, removed *store.Pruned) error {
 	var rows []*deliveryRow
-	for i := range ev.targets {
-		if _, open := b.w.inline.get(ev.targets[i].Delivery); open {
+	ids, err := b.deliveriesOf(ctx, ev)
+	if err != nil {
+		return err
+	}
+	for _, id := range ids {
+		if _, open := b.w.inline.get(id); open {
 			return nil
 		}
-		row, err := b.delivery(ctx, ev.targets[i].Delivery)
+		row, err := b.delivery(ctx, id)
 		if err != nil {
 			return err
 		}
@@ -145,8 +156,19 @@ func (b *batch) removeEvent(ctx context.Context, ev *oldEvent, removed *store.Pr
 		return err
 	}
 	removed.Events++
-	_, err := b.w.sql.deleteEvent.Exec(ctx, int64(ev.id))
+	_, err = b.w.sql.deleteEvent.Exec(ctx, int64(ev.id))
 	return err
+}
+
+// deliveriesOf returns the deliveries that an event caused, and those that replays made
+// of it.
+func (b *batch) deliveriesOf(ctx context.Context, ev *oldEvent) ([]hook.DeliveryID, error) {
+	ids, err := b.ids(ctx, b.w.sql.replayedOf, int64(ev.id))
+	for i := range ev.targets {
+		ids = append(ids, ev.targets[i].Delivery)
+	}
+	slices.Sort(ids)
+	return slices.Compact(ids), err
 }
 
 // repeat runs a statement that removes at most stepSize rows until it finds fewer, and
@@ -193,6 +215,23 @@ func (s *Store) pruneNumbers(ctx context.Context, now time.Time, keep map[hook.P
 		}
 	}
 	return nil
+}
+
+// pruneRecords removes old entries of the audit and old replays, and the entries of
+// projects that are gone; replays go with their project.
+func (s *Store) pruneRecords(ctx context.Context, now time.Time, keep map[hook.ProjectID]hook.Retention, pruned *store.Pruned) error {
+	audited, err := sqlstore.Audited(ctx, s.reader)
+	if err != nil {
+		return err
+	}
+	for _, project := range audited {
+		_, exists := keep[project]
+		below := cutOff(now, hook.Duration(recordsAge), exists)
+		if err := s.repeat(ctx, s.writer.sql.oldAudit, &pruned.Audit, int64(project), below); err != nil {
+			return err
+		}
+	}
+	return s.repeat(ctx, s.writer.sql.oldReplays, &pruned.Replays, hook.MinID(now.Add(-recordsAge)))
 }
 
 // forgetEmpty forgets the sources and connections that are gone and of which the log

@@ -3,6 +3,7 @@ package sqlite
 import (
 	"context"
 	"database/sql/driver"
+	"errors"
 	"slices"
 	"time"
 
@@ -65,7 +66,7 @@ func (s *Store) Reclaim(ctx context.Context, now time.Time) (int, error) {
 	if err != nil {
 		return expired, err
 	}
-	if err := s.sweepDeleted(ctx); err != nil {
+	if err := errors.Join(s.sweepDeleted(ctx), s.sweepReplays(ctx)); err != nil {
 		return expired, err
 	}
 	next, started := hook.EventID(0), false

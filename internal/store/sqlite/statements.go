@@ -37,7 +37,11 @@ type statements struct {
 	forgetSource, forgetConnection                                       *commit.Statement
 	fillProbe, emptyProbe                                                *commit.Statement
 
-	addProgress, saveExample *commit.Statement
+	addProgress, saveExample                        *commit.Statement
+	insertReplay, readReplay, moveReplay, endReplay *commit.Statement
+	findEvent, setReplay, findReplayed, replayedOf  *commit.Statement
+	insertAudit, oldAudit, oldReplays               *commit.Statement
+	saveCircuit, dropCircuit                        *commit.Statement
 }
 
 // jobColumns are what a claim reads of a delivery.
@@ -118,6 +122,20 @@ func (s *statements) texts() map[**commit.Statement]string {
 			" AND NOT EXISTS (SELECT 1 FROM connection WHERE id = ?2) AND NOT EXISTS (SELECT 1 FROM delivery WHERE connection = ?2)",
 		&s.addProgress: "UPDATE replay SET looked = looked + ?, selected = selected + ?, made = made + ?, succeeded = succeeded + ?, failed = failed + ?," +
 			" canceled = canceled + ?, attempts = attempts + ?, errors = errors + ?, updated_at = max(updated_at, ?) WHERE id = ?",
+		&s.insertReplay: "INSERT INTO replay (id, project, state, cursor, updated_at, spec) SELECT ?, id, 'running', ?, ?, ? FROM project WHERE id = ?",
+		&s.readReplay:   "SELECT state, cursor FROM replay WHERE id = ? AND project = ?",
+		&s.moveReplay:   "UPDATE replay SET cursor = ? WHERE id = ?",
+		&s.endReplay:    "UPDATE replay SET state = ?, reason = ?, ended_at = ?, updated_at = ? WHERE id = ? AND project = ? AND ended_at IS NULL",
+		&s.findEvent:    "SELECT id FROM event WHERE id = ? AND project = ?",
+		&s.setReplay:    "UPDATE delivery SET replay = ? WHERE id = ?",
+		&s.findReplayed: "SELECT id FROM delivery WHERE replay = ? AND state = ? AND id > ? ORDER BY id LIMIT ?",
+		&s.replayedOf:   "SELECT id FROM delivery WHERE event = ? AND replay IS NOT NULL",
+		&s.oldReplays:   "DELETE FROM replay WHERE id IN (SELECT id FROM replay WHERE id < ? AND ended_at IS NOT NULL ORDER BY id LIMIT ?)",
+		&s.insertAudit:  "INSERT INTO audit (id, project, token, actor, action, subject, remote, detail) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+		&s.oldAudit:     "DELETE FROM audit WHERE id IN (SELECT id FROM audit WHERE project = ? AND id < ? ORDER BY id LIMIT ?)",
+		&s.saveCircuit: "INSERT INTO circuit (destination, project, data) SELECT id, project, ? FROM destination WHERE id = ? AND project = ?" +
+			" ON CONFLICT DO UPDATE SET data = excluded.data",
+		&s.dropCircuit: "DELETE FROM circuit WHERE destination = ?",
 		&s.saveExample: "INSERT INTO example (destination, outcome, at, delivery, number, status, text) SELECT id, ?, ?, ?, ?, ?, ? FROM destination" +
 			" WHERE id = ? ON CONFLICT DO UPDATE SET at = excluded.at, delivery = excluded.delivery, number = excluded.number," +
 			" status = excluded.status, text = excluded.text",

@@ -90,25 +90,22 @@ func Deliveries(ctx context.Context, q Queryer, query store.DeliveryQuery, memor
 	if query.Event != 0 {
 		return deliveriesOfEvent(ctx, q, query, memory)
 	}
+	if query.Replay != 0 {
+		return deliveriesOfReplay(ctx, q, &query)
+	}
 	s := newSpan(query.Page, query.After, query.Before)
 	lanes, err := Lanes(ctx, q, store.Scope{Project: query.Project, Connection: query.Connection, Destination: query.Destination})
 	if err != nil {
 		return page.Page[hook.Delivery]{}, err
 	}
-	states := allStates[:]
-	if query.State != 0 {
-		states = []hook.State{query.State}
-	}
+	states := statesOf(&query)
 	parts := make([]part, 0, len(lanes)*len(states)+1)
 	for i, l := range lanes {
 		if i > 0 && lanes[i-1].Connection == l.Connection && query.Destination == 0 {
 			continue // The connection once led elsewhere; its deliveries are walked already.
 		}
 		for _, state := range states {
-			where, args := "connection = $4 AND state = $5", []any{int64(l.Connection), int64(state)}
-			if query.Destination != 0 {
-				where, args = where+" AND destination = $6", append(args, int64(l.Destination))
-			}
+			where, args := rangeOf(&query, l, state)
 			p, err := s.walk(ctx, q, s.query("delivery", "id", where), args...)
 			if err != nil {
 				return page.Page[hook.Delivery]{}, err
@@ -119,6 +116,19 @@ func Deliveries(ctx context.Context, q Queryer, query store.DeliveryQuery, memor
 	known := selected(memory, query, s)
 	parts = append(parts, part{ids: ids(known)})
 	return loadDeliveries(ctx, q, s, s.merge(parts), known)
+}
+
+// rangeOf returns the condition, with its arguments, of what a query selects of a lane.
+func rangeOf(query *store.DeliveryQuery, l Lane, state hook.State) (where string, args []any) {
+	where, args = "connection = $4 AND state = $5", []any{int64(l.Connection), int64(state)}
+	if query.Destination != 0 {
+		where, args = where+" AND destination = $6", append(args, int64(l.Destination))
+	}
+	if query.Cause != 0 {
+		args = append(args, int64(query.Cause))
+		where += fmt.Sprintf(" AND cause = $%d", 3+len(args))
+	}
+	return where, args
 }
 
 // selected returns the deliveries in memory that belong to the list, by id.
@@ -137,7 +147,8 @@ func matches(d *hook.Delivery, query *store.DeliveryQuery) bool {
 		(query.Event == 0 || d.Event == query.Event) &&
 		(query.Connection == 0 || d.Connection == query.Connection) &&
 		(query.Destination == 0 || d.Destination == query.Destination) &&
-		(query.State == 0 || d.State == query.State)
+		(query.Cause == 0 || d.Cause == query.Cause) &&
+		(query.Replay == 0 || d.Replay == query.Replay) && slices.Contains(statesOf(query), d.State)
 }
 
 func ids(deliveries map[int64]hook.Delivery) []int64 {
@@ -193,7 +204,11 @@ func deliveriesOfEvent(ctx context.Context, q Queryer, query store.DeliveryQuery
 			list = append(list, id)
 		}
 	}
-	return loadDeliveries(ctx, q, s, s.merge([]part{{ids: list}}), known)
+	replayed, err := replayedOf(ctx, q, s, &query)
+	if err != nil {
+		return page.Page[hook.Delivery]{}, err
+	}
+	return loadDeliveries(ctx, q, s, s.merge([]part{{ids: list}, replayed}), known)
 }
 
 // unsettled returns a delivery that has no row.

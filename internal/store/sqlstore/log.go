@@ -2,6 +2,7 @@ package sqlstore
 
 import (
 	"context"
+	"time"
 
 	"malote.dev/malote/internal/hook"
 	"malote.dev/malote/internal/page"
@@ -13,6 +14,7 @@ import (
 type Log struct {
 	reader *Reader
 	memory Memory
+	nouns  *Catalogue
 }
 
 // Memory is what a backend has in memory of the log.
@@ -23,8 +25,9 @@ type Memory interface {
 	EachInline(project hook.ProjectID, do func(d *hook.Delivery, row bool))
 }
 
-// NewLog returns the log that reader reads and memory completes.
-func NewLog(reader *Reader, memory Memory) *Log { return &Log{reader, memory} }
+// NewLog returns the log that reader reads and memory completes. What of it is sealed
+// opens with the keyring of nouns.
+func NewLog(reader *Reader, memory Memory, nouns *Catalogue) *Log { return &Log{reader, memory, nouns} }
 
 // inline returns the inline deliveries of a project.
 func (l *Log) inline(project hook.ProjectID) []hook.Delivery {
@@ -144,4 +147,59 @@ func (l *Log) Backlog(ctx context.Context, project hook.ProjectID) (map[hook.Des
 		backlog[d.Destination][hook.StateSending]++
 	})
 	return backlog, nil
+}
+
+// snapshotOf returns what read finds, all of it at one moment.
+func snapshotOf[T any](ctx context.Context, l *Log, read func(q Queryer) (T, error)) (T, error) {
+	var found T
+	err := l.reader.Snapshot(ctx, func(q Queryer) error {
+		var err error
+		found, err = read(q)
+		return err
+	})
+	return found, err
+}
+
+// Oldest implements store.Health.
+func (l *Log) Oldest(ctx context.Context, project hook.ProjectID, destination hook.DestinationID) (time.Time, error) {
+	// Memory is read first: what is settled between the two has its row by then.
+	var oldest time.Time
+	l.memory.EachInline(project, func(d *hook.Delivery, _ bool) {
+		if d.Destination == destination && (oldest.IsZero() || d.CreatedAt.Before(oldest)) {
+			oldest = d.CreatedAt
+		}
+	})
+	stored, err := snapshotOf(ctx, l, func(q Queryer) (time.Time, error) { return Oldest(ctx, q, project, destination) })
+	if oldest.IsZero() || !stored.IsZero() && stored.Before(oldest) {
+		oldest = stored
+	}
+	return oldest, err
+}
+
+// Failures implements store.Health.
+func (l *Log) Failures(ctx context.Context, project hook.ProjectID, destination hook.DestinationID, since time.Time) ([]hook.Failure, error) {
+	return snapshotOf(ctx, l, func(q Queryer) ([]hook.Failure, error) { return Failures(ctx, q, project, destination, since) })
+}
+
+// Circuits implements store.Circuits.
+func (l *Log) Circuits(ctx context.Context) ([]hook.Circuit, error) { return Circuits(ctx, l.reader) }
+
+// ListAudit implements store.Audit.
+func (l *Log) ListAudit(ctx context.Context, query store.AuditQuery) (page.Page[hook.AuditEntry], error) {
+	return snapshotOf(ctx, l, func(q Queryer) (page.Page[hook.AuditEntry], error) { return Audit(ctx, q, query) })
+}
+
+// Replay implements store.Replays.
+func (l *Log) Replay(ctx context.Context, project hook.ProjectID, id hook.ReplayID) (hook.Replay, error) {
+	return l.nouns.Replay(ctx, l.reader, project, id)
+}
+
+// ListReplays implements store.Replays.
+func (l *Log) ListReplays(ctx context.Context, project hook.ProjectID, req page.Request) (page.Page[hook.Replay], error) {
+	return snapshotOf(ctx, l, func(q Queryer) (page.Page[hook.Replay], error) { return l.nouns.ListReplays(ctx, q, project, req) })
+}
+
+// RunningReplays implements store.Replays.
+func (l *Log) RunningReplays(ctx context.Context) ([]hook.Replay, error) {
+	return l.nouns.RunningReplays(ctx, l.reader)
 }

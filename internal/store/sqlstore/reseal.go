@@ -54,7 +54,9 @@ func sealedTables() []sealedTable {
 			update: "UPDATE " + name + " SET spec = $1 WHERE id = $2",
 		})
 	}
-	return tables
+	return append(tables, sealedTable{
+		name: replayTable, rows: "SELECT id, CAST(id AS TEXT), spec FROM replay ORDER BY id", update: "UPDATE replay SET spec = $1 WHERE id = $2",
+	})
 }
 
 // sealedText is one sealed column of a row.
