@@ -84,7 +84,8 @@ func (d *driver) step(ctx context.Context, room int) (time.Duration, error) {
 	}
 	done, err := d.engine.options.Replays.AdvanceReplay(ctx, s.ReplayStep)
 	if hook.KindOf(err) == hook.KindConflict {
-		return tick, nil // it was ended: the next look says how
+		d.walk = nil
+		return tick, nil // it was ended, or is further on: the next look says which
 	}
 	if err != nil {
 		return 0, err
