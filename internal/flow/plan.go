@@ -206,9 +206,6 @@ func completeSign(old, spec *hook.DestinationSpec) (generated bool, err error) {
 func (p *planner) connection(name string, spec ConnectionSpec) {
 	p.end("connections."+name+".from", "source", spec.From, p.from)
 	p.end("connections."+name+".to", "destination", spec.To, p.to)
-	if spec.Order != nil {
-		p.warnf("the connection %s asks for an order, which is kept but not enforced yet: deliveries may overtake each other", name)
-	}
 	next := hook.Connection{Project: p.project, Name: name}
 	old := ConnectionSpec{}
 	if current := p.connections[name]; current != nil {

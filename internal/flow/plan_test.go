@@ -127,7 +127,6 @@ func TestPlanCreates(t *testing.T) {
     retry.jitter: 0
     order.key: data.customer.id
     order.stuck: park
-warning: the connection orders-to-erp asks for an order, which is kept but not enforced yet: deliveries may overtake each other
 7 to create, 0 to update, 0 to delete.
 `
 	if diff := gocmp.Diff(want, plan.Text()); diff != "" {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/http"
 	"slices"
-	"strconv"
 	"strings"
 
 	"malote.dev/malote/internal/filter"
@@ -181,15 +180,10 @@ func framing() []string {
 	return []string{"connection", "content-length", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade"}
 }
 
-// Limits of what a flow may ask for.
-const (
-	maxConcurrency = 1000
-	maxRetries     = 100
-)
-
 func (c *check) destination(spec *hook.DestinationSpec) {
-	c.needf(spec.Concurrency >= 0 && spec.Concurrency <= maxConcurrency, "concurrency",
-		"%d is out of range: it goes from 1 to %d", spec.Concurrency, maxConcurrency)
+	c.lane(spec)
+	c.circuit(spec.Circuit)
+	c.quiet(spec.Quiet)
 	switch {
 	case spec.HTTP == nil:
 		c.failf("", "the destination has no kind: write http: and its url")
@@ -209,24 +203,9 @@ func (c *check) connection(spec *hook.ConnectionSpec) {
 	if spec.Order != nil {
 		c.order(spec.Order)
 	}
+	c.times(spec)
+	c.quiet(spec.Quiet)
 	c.retry(&spec.Retry)
-}
-
-func (c *check) order(order *hook.Order) {
-	if order.Key == "" {
-		c.failf("order.key", "a key is needed: write a CEL expression, such as data.customer.id")
-	} else {
-		_, err := filter.CompileText(order.Key)
-		c.failed("order.key", err)
-	}
-	number, skip := strings.CutPrefix(order.Stuck, "skip after ")
-	times := 0
-	if skip {
-		_, err := fmt.Sscanf(number, "%d", &times)
-		skip = err == nil && strconv.Itoa(times) == number && times > 0
-	}
-	c.needf(skip || slices.Contains([]string{"", "block", "park"}, order.Stuck), "order.stuck",
-		"%q is not a rule for a stuck head: write block, park, or skip after N", order.Stuck)
 }
 
 func (c *check) retry(retry *hook.RetryPolicy) {
