@@ -22,6 +22,8 @@ import (
 	"malote.dev/malote/internal/flow"
 	"malote.dev/malote/internal/hook"
 	"malote.dev/malote/internal/ingest"
+	"malote.dev/malote/internal/notice"
+	"malote.dev/malote/internal/replay"
 	"malote.dev/malote/internal/route"
 	"malote.dev/malote/internal/run"
 	"malote.dev/malote/internal/signature"
@@ -54,20 +56,23 @@ type server struct {
 	registry *prometheus.Registry
 	demo     *demo.Demo
 
-	guard    *egress.Guard
-	gallery  *signature.Gallery
-	fetcher  *egress.Fetcher
-	store    *sqlite.Store
-	router   *route.Router
-	engine   *deliver.Engine
-	ingest   *ingest.Handler
-	accounts *account.Accounts
-	api      http.Handler
-	live     *api.Live
-	webhooks *webhook.Factory
-	ids      *hook.IDs
-	project  hook.ProjectID // the default one
-	token    string         // the admin token, on the first start only
+	guard     *egress.Guard
+	gallery   *signature.Gallery
+	fetcher   *egress.Fetcher
+	store     *sqlite.Store
+	router    *route.Router
+	engine    *deliver.Engine
+	replays   *replay.Engine
+	announcer *notice.Announcer
+	watcher   *notice.Watcher
+	ingest    *ingest.Handler
+	accounts  *account.Accounts
+	api       http.Handler
+	live      *api.Live
+	webhooks  *webhook.Factory
+	ids       *hook.IDs
+	project   hook.ProjectID // the default one
+	token     string         // the admin token, on the first start only
 }
 
 // Run builds the server, serves until ctx is done, and stops it. What it returns is
@@ -192,6 +197,7 @@ func (s *server) suspend(ctx context.Context, id hook.DestinationID, reason stri
 		if _, err := s.store.Hold(ctx, scope, reason); err != nil {
 			return fmt.Errorf("hold what waits for the destination: %w", err)
 		}
+		s.audit(ctx, &hook.AuditEntry{Project: dst.Project, Action: "destination.pause", Subject: id.String()}, reason)
 		return nil
 	}
 }
@@ -203,10 +209,13 @@ func (s *server) services(group *run.Group, http run.Service) {
 		Store: s.store, Space: upkeep.SpaceOf(s.settings.Data), Interval: time.Duration(s.settings.RetentionSweep),
 		Logger: s.logger, Metrics: s.registry,
 	}))
+	group.Add("notice", grace, s.announcer) // it outlives everything that has something to tell
 	group.Add("deliver", grace+5*time.Second, s.engine)
 	group.Add("resume", grace, deliver.NewResumer(deliver.ResumerOptions{
 		Store: s.store, Routes: catalogue{s.router}.routes, Wake: s.engine.Wake, Logger: s.logger,
 	}))
+	group.Add("replay", grace, s.replays)
+	group.Add("watch", grace, s.watcher)
 	group.Add("http", grace, http)
 }
 

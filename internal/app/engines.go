@@ -14,6 +14,7 @@ import (
 	"malote.dev/malote/internal/destination/webhook"
 	"malote.dev/malote/internal/egress"
 	"malote.dev/malote/internal/ingest"
+	"malote.dev/malote/internal/replay"
 	"malote.dev/malote/internal/route"
 	"malote.dev/malote/web"
 )
@@ -30,10 +31,16 @@ func (s *server) buildEngines(ctx context.Context) (err error) {
 		return err
 	}
 	s.webhooks = webhook.NewFactory(webhook.Options{Guard: s.guard, Version: s.version(), Logger: s.logger})
+	s.buildNotices()
 	observed := announced{Store: s.store, live: s.live}
 	s.engine = deliver.New(deliver.Options{
-		Queue: observed, Catalogue: catalogue{s.router}, Senders: s.webhooks.Open, Suspend: s.suspend,
+		Queue: observed, Holder: s.store, Catalogue: catalogue{s.router}, Senders: s.webhooks.Open,
+		Suspend: s.suspend, Notify: s.announcer.Notify,
 		Owner: rand.Text(), IDs: s.ids, Logger: s.logger, Metrics: s.registry, Grace: time.Duration(s.settings.ShutdownGrace),
+	})
+	s.replays = replay.New(replay.Options{
+		Replays: observed, Log: s.store, Catalogue: s.router.Current, Circuit: s.engine.Circuit, Wake: s.engine.Wake,
+		Notify: s.replayEnded, Logger: s.logger, Metrics: s.registry,
 	})
 	proxies, err := prefixes(s.settings.TrustedProxies)
 	if err != nil {
@@ -54,7 +61,7 @@ func (s *server) buildAPI(ctx context.Context) (err error) {
 	}
 	s.api, err = api.New(ctx, api.Options{
 		Store: announced{Store: s.store, live: s.live}, Accounts: s.accounts, Router: s.router, Gallery: s.gallery,
-		Ingest: s.ingest, Deliver: s.engine, Rules: s.rules(), Senders: s.webhooks.Open, Live: s.live,
+		Ingest: s.ingest, Deliver: s.engine, Replayer: s.replays, Remote: s.ingest.Remote, Rules: s.rules(), Senders: s.webhooks.Open, Live: s.live,
 		UI: web.Handler(), Version: s.version(), Logger: s.logger,
 	})
 	return err

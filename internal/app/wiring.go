@@ -8,6 +8,7 @@ import (
 	"malote.dev/malote/internal/deliver"
 	"malote.dev/malote/internal/hook"
 	"malote.dev/malote/internal/route"
+	"malote.dev/malote/internal/store"
 	"malote.dev/malote/internal/store/sqlite"
 )
 
@@ -15,17 +16,17 @@ import (
 type catalogue struct{ router *route.Router }
 
 // Route implements deliver.Catalogue.
-func (c catalogue) Route(id hook.ConnectionID) (deliver.Route, bool) {
+func (c catalogue) Route(id hook.ConnectionID, to hook.DestinationID) (deliver.Route, bool) {
 	snapshot := c.router.Current()
-	connection, ok := snapshot.Connection(id)
-	if !ok || connection.To == nil {
+	connection, ok := snapshot.Way(id, to)
+	if !ok {
 		return deliver.Route{}, false
 	}
-	from := route.PathPrefix
+	way := deliver.Route{Connection: &connection.Connection, Destination: connection.To, Source: route.PathPrefix, Timing: connection}
 	if source, ok := snapshot.SourceByID(connection.Source); ok {
-		from = source.Path
+		way.Source, way.System = source.Path, source.System
 	}
-	return deliver.Route{Connection: &connection.Connection, Destination: connection.To, Source: from}, true
+	return way, true
 }
 
 // routes yields the ways of all connections that lead somewhere.
@@ -55,11 +56,28 @@ type announced struct {
 func (s announced) Accept(ctx context.Context, acceptance *hook.Acceptance) (hook.Receipt, error) {
 	receipt, err := s.Store.Accept(ctx, acceptance)
 	if err == nil && !receipt.Duplicate && s.live.Listening() {
-		event := acceptance.Event
-		event.Payload = nil // a notice shows none, and slow listeners would keep hundreds of them
-		s.live.Publish(api.Notice{Project: event.Project, Event: &event})
+		s.showEvent(acceptance)
 	}
 	return receipt, err
+}
+
+// showEvent publishes an event without its payload: nobody is shown that, and slow
+// listeners would keep hundreds of them.
+func (s announced) showEvent(acceptance *hook.Acceptance) {
+	event := acceptance.Event
+	event.Payload = nil
+	s.live.Publish(api.Notice{Project: event.Project, Event: &event})
+}
+
+// AdvanceReplay implements store.Replays.
+func (s announced) AdvanceReplay(ctx context.Context, step store.ReplayStep) (store.ReplayDone, error) {
+	done, err := s.Store.AdvanceReplay(ctx, step)
+	if err == nil && s.live.Listening() {
+		for _, acceptance := range step.Events {
+			s.showEvent(acceptance)
+		}
+	}
+	return done, err
 }
 
 // Settle implements store.Queue.
@@ -81,13 +99,16 @@ func (s announced) Settle(settlement hook.Settlement, done func(error)) {
 // tell publishes the delivery as it stands after the settlement.
 func (s announced) tell(settlement *hook.Settlement) {
 	delivery := settlement.Job.Delivery
-	delivery.State, delivery.Reason, delivery.NextAttemptAt = settlement.State, settlement.Reason, nil
+	delivery.State, delivery.Cause, delivery.Reason, delivery.NextAttemptAt = settlement.State, settlement.Cause, settlement.Reason, nil
 	if settlement.State == hook.StatePending {
 		next := settlement.Next
 		delivery.NextAttemptAt = &next
 	}
 	if settlement.Attempt != nil {
 		delivery.Attempts = settlement.Attempt.Number
+	}
+	if settlement.Free {
+		delivery.Probes++
 	}
 	s.live.Publish(api.Notice{Project: delivery.Project, Delivery: &delivery})
 }
