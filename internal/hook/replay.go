@@ -110,6 +110,7 @@ type StopRule struct {
 type ReplayProgress struct {
 	Looked    int64 `json:"looked"`    // events or deliveries that it looked at
 	Selected  int64 `json:"selected"`  // of these, chosen
+	Skipped   int64 `json:"skipped"`   // of these, those that nothing could be made of
 	Made      int64 `json:"made"`      // deliveries that it made or retried
 	Succeeded int64 `json:"succeeded"` // of these
 	Failed    int64 `json:"failed"`

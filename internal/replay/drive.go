@@ -147,6 +147,9 @@ func (s *step) add(of *candidate, ch *choice) {
 		return
 	}
 	s.Selected++
+	if ch.skip != skipNot {
+		s.Skipped++
+	}
 	s.size += ch.size()
 	s.Retry = append(s.Retry, ch.retry...)
 	for i := range ch.targets {

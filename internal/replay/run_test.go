@@ -112,7 +112,7 @@ func TestAnEditMakesNewEvents(t *testing.T) {
 		ended := w.ended(started.ID)
 		attempts := stop()
 		// Each is one event, with a delivery over either connection.
-		if want := (hook.ReplayProgress{Looked: 4, Selected: 4, Made: 6, Succeeded: 6, Attempts: 6}); ended.Progress != want {
+		if want := (hook.ReplayProgress{Looked: 4, Selected: 4, Skipped: 1, Made: 6, Succeeded: 6, Attempts: 6}); ended.Progress != want {
 			t.Errorf("%+v", ended.Progress)
 		}
 		made := map[hook.EventID]int{}

@@ -244,6 +244,8 @@ type ReplayStep struct {
 	Looked  int
 	// Selected is how many of the looked-at ones were chosen.
 	Selected int
+	// Skipped is how many of the chosen ones nothing could be made of.
+	Skipped int
 	// Events are new ones with edited payloads and their targets, all of them deferred.
 	Events []*hook.Acceptance
 	// Targets are deliveries of stored events.

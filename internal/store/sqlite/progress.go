@@ -43,7 +43,7 @@ func countEnd(p *hook.ReplayProgress, state hook.State, by int64) {
 // writeReplays adds the batch's progress to the replays, a row each.
 func (b *batch) writeReplays(ctx context.Context) error {
 	for id, p := range b.replays {
-		_, err := b.w.sql.addProgress.Exec(ctx, p.Looked, p.Selected, p.Made, p.Succeeded, p.Failed, p.Canceled, p.Attempts, p.Errors,
+		_, err := b.w.sql.addProgress.Exec(ctx, p.Looked, p.Selected, p.Skipped, p.Made, p.Succeeded, p.Failed, p.Canceled, p.Attempts, p.Errors,
 			sqlstore.Millis(b.w.now()), int64(id))
 		if err != nil {
 			return err

@@ -99,6 +99,7 @@ func (a *advancing) apply(ctx context.Context, b *batch) error {
 	b.progressed(a.Replay, func(p *hook.ReplayProgress) {
 		p.Looked += int64(a.Looked)
 		p.Selected += int64(a.Selected)
+		p.Skipped += int64(a.Skipped)
 		p.Made += int64(a.done.Made)
 	})
 	_, err := b.w.sql.moveReplay.Exec(ctx, a.Cursor, int64(a.Replay))

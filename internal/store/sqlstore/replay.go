@@ -33,7 +33,7 @@ func (c *Catalogue) SealReplay(r *hook.Replay) ([]byte, error) {
 	return c.keyring.Seal(text, IDKey(replayTable, int64(r.ID))), nil
 }
 
-const replayColumns = "id, project, state, cursor, looked, selected, made, succeeded, failed, canceled, attempts, errors, updated_at, ended_at, reason, spec"
+const replayColumns = "id, project, state, cursor, looked, selected, skipped, made, succeeded, failed, canceled, attempts, errors, updated_at, ended_at, reason, spec"
 
 func (c *Catalogue) scanReplay(row interface{ Scan(into ...any) error }) (hook.Replay, error) {
 	var r hook.Replay
@@ -42,7 +42,7 @@ func (c *Catalogue) scanReplay(row interface{ Scan(into ...any) error }) (hook.R
 	var reason sql.NullString
 	var spec []byte
 	p := &r.Progress
-	if err := row.Scan((*int64)(&r.ID), (*int64)(&r.Project), &r.State, &r.Cursor, &p.Looked, &p.Selected, &p.Made, &p.Succeeded, &p.Failed,
+	if err := row.Scan((*int64)(&r.ID), (*int64)(&r.Project), &r.State, &r.Cursor, &p.Looked, &p.Selected, &p.Skipped, &p.Made, &p.Succeeded, &p.Failed,
 		&p.Canceled, &p.Attempts, &p.Errors, &updated, &ended, &reason, &spec); err != nil {
 		return r, err
 	}
