@@ -58,6 +58,8 @@ var layers = map[string]int{
 
 	"internal/ingest":               3,
 	"internal/deliver":              3,
+	"internal/deliver/pace":         3,
+	"internal/deliver/turns":        3,
 	"internal/upkeep":               3,
 	"internal/notice":               3,
 	"internal/destination/webhook":  3,

@@ -7,7 +7,8 @@ import (
 )
 
 // agenda is what the scheduler has to do: lanes to look at, each at its time, workers
-// to start, lanes to claim for. It has a lock of its own, taken after a lane's.
+// to start, lanes to claim for, lanes whose deliveries are to be held or released. It
+// has a lock of its own, taken after a lane's.
 type agenda struct {
 	kick chan struct{} // has room for one: something was added that is sooner than planned
 
@@ -15,6 +16,7 @@ type agenda struct {
 	lanes  laneHeap
 	starts []*lane // each entry is a worker to start, already counted in its lane
 	claims []*lane // lanes to claim for, marked as claiming
+	shifts []*lane // lanes with a shift to make, marked as shifting
 }
 
 func newAgenda() *agenda { return &agenda{kick: make(chan struct{}, 1)} }
@@ -59,6 +61,23 @@ func (a *agenda) claim(l *lane) {
 	a.wakeLocked()
 }
 
+// shift asks for a part of a shift.
+func (a *agenda) shift(l *lane) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.shifts = append(a.shifts, l)
+	a.wakeLocked()
+}
+
+// recheck has the scheduler look again if anything waits for a helper.
+func (a *agenda) recheck() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if len(a.claims)+len(a.shifts) > 0 {
+		a.wakeLocked()
+	}
+}
+
 func (a *agenda) wakeLocked() {
 	select {
 	case a.kick <- struct{}{}:
@@ -71,6 +90,7 @@ type work struct {
 	due    []*lane
 	starts []*lane
 	claims int           // how many lanes wait to be claimed for
+	shifts int           // how many lanes wait for a shift
 	wait   time.Duration // until the next lane is due
 }
 
@@ -78,7 +98,7 @@ type work struct {
 func (a *agenda) round(now time.Time) work {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	out := work{starts: a.starts, claims: len(a.claims), wait: reviewEvery}
+	out := work{starts: a.starts, claims: len(a.claims), shifts: len(a.shifts), wait: reviewEvery}
 	a.starts = nil
 	for len(a.lanes) > 0 && !a.lanes[0].when.After(now) {
 		next, _ := heap.Pop(&a.lanes).(*lane)
@@ -91,15 +111,20 @@ func (a *agenda) round(now time.Time) work {
 }
 
 // nextClaim takes one lane that waits to be claimed for; nil when there is none.
-func (a *agenda) nextClaim() *lane {
+func (a *agenda) nextClaim() *lane { return a.take(&a.claims) }
+
+// nextShift takes one lane that waits for a shift; nil when there is none.
+func (a *agenda) nextShift() *lane { return a.take(&a.shifts) }
+
+func (a *agenda) take(line *[]*lane) *lane {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if len(a.claims) == 0 {
+	if len(*line) == 0 {
 		return nil
 	}
-	next := a.claims[0]
-	a.claims[0] = nil
-	a.claims = a.claims[1:]
+	next := (*line)[0]
+	(*line)[0] = nil
+	*line = (*line)[1:]
 	return next
 }
 

@@ -6,49 +6,7 @@ import (
 	"time"
 
 	"pgregory.net/rapid"
-
-	"malote.dev/malote/internal/hook"
 )
-
-func TestFIFO(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		var queue fifo
-		var model []*item
-		t.Repeat(map[string]func(*rapid.T){
-			"push": func(*rapid.T) {
-				it := &item{job: &hook.Job{}}
-				queue.push(it)
-				model = append(model, it)
-			},
-			"pop": func(t *rapid.T) {
-				var want *item
-				if len(model) > 0 {
-					want, model = model[0], model[1:]
-				}
-				if got := queue.pop(); got != want {
-					t.Fatalf("pop gave %p, want %p", got, want)
-				}
-			},
-			"popLast": func(t *rapid.T) {
-				var want *item
-				if len(model) > 0 {
-					want, model = model[len(model)-1], model[:len(model)-1]
-				}
-				if got := queue.popLast(); got != want {
-					t.Fatalf("popLast gave %p, want %p", got, want)
-				}
-			},
-			"": func(t *rapid.T) {
-				if queue.count != len(model) {
-					t.Fatalf("%d items, want %d", queue.count, len(model))
-				}
-				if len(queue.ring) > max(minRing, 16*max(1, queue.count)) {
-					t.Fatalf("a ring of %d for %d items", len(queue.ring), queue.count)
-				}
-			},
-		})
-	})
-}
 
 // Whatever is added, no moment passes without a look: the next one is never later than
 // the first that was added and not taken.

@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"time"
 
+	"malote.dev/malote/internal/deliver/pace"
 	"malote.dev/malote/internal/destination"
 	"malote.dev/malote/internal/hook"
 )
@@ -35,22 +36,32 @@ func (e *Engine) work(ctx context.Context, l *lane) {
 func (e *Engine) next(l *lane) *item {
 	dst, known := e.options.Catalogue.Destination(l.id)
 	l.mu.Lock()
-	defer l.mu.Unlock()
 	now := time.Now()
 	if known {
-		l.configureLocked(dst)
+		e.configureLocked(l, dst)
 	}
 	// A delivery that will be held takes no place under the rate.
 	free := !known || dst.Paused
-	if e.stopped.Load() || now.Before(l.coolUntil) || l.suspending || l.running > l.concurrency ||
-		l.queue.count == 0 || !free && !l.passLocked(now) {
+	until := l.stoppedUntilLocked(now)
+	if now.Before(until) || e.stopped.Load() || l.suspending || l.running > l.limitLocked() ||
+		l.queue.Len() == 0 || !free && (now.Before(l.nextAtLocked()) || !l.passLocked(now)) {
+		var shed []*item
+		if until.Sub(now) >= longCoolDown {
+			shed = e.shedLocked(l, 0)
+		}
 		l.running--
 		e.planLocked(l, now)
+		l.mu.Unlock()
+		for _, it := range shed {
+			e.giveBack(l, it)
+		}
 		return nil
 	}
-	it := l.queue.pop()
-	l.usedAt = now
-	if l.limiter != nil && l.queue.count > 0 {
+	defer l.mu.Unlock()
+	it, _ := l.queue.Pop()
+	it.ticket, it.begun = l.pace.Begin(), true
+	l.usedAt, l.begunAt = now, now
+	if l.limiter != nil && l.queue.Len() > 0 {
 		l.prepayLocked(now)
 		e.agenda.at(l, l.tokenAt)
 	}
@@ -62,24 +73,26 @@ func (e *Engine) next(l *lane) *item {
 
 // attempt attempts one delivery, or settles it without where that is no longer wanted.
 func (e *Engine) attempt(ctx context.Context, l *lane, it *item) {
-	route, ok := e.options.Catalogue.Route(it.job.Delivery.Connection)
-	if settlement, settled := standing(it.job, route, ok); settled {
+	job := it.job
+	route, ok := e.options.Catalogue.Route(job.Delivery.Connection, l.id)
+	if settlement, settled := standing(job, &route, ok, time.Now()); settled {
 		e.release(l, it)
 		e.settle(l, settlement)
+		e.endVain(l, it)
 		return
 	}
 	shared := e.acquire(l, route.Destination)
 	defer e.releaseSender(l, shared)
 	if shared.err != nil {
-		e.refuse(l, it, route, shared.err)
+		e.refuse(ctx, l, it, &route, shared.err)
 		return
 	}
 	if !e.leased(ctx, l, it, shared.sender.Timeout()) {
 		e.release(l, it)
 		e.giveBack(l, it)
+		e.endVain(l, it)
 		return
 	}
-	job := it.job
 	message := destination.Message{
 		Delivery: job.Delivery.ID, Attempt: job.Delivery.Attempts + 1, Manual: job.Manual, Time: time.Now(),
 		Event: job.Event, Source: route.Source, Body: job.Event.Payload,
@@ -93,12 +106,19 @@ func (e *Engine) attempt(ctx context.Context, l *lane, it *item) {
 		e.giveBack(nil, it)
 		return
 	}
-	e.conclude(ctx, l, it, route, result{attempt, try})
+	e.conclude(ctx, l, it, &route, result{attempt, try})
+}
+
+// endVain looks for another probe where one came to no attempt.
+func (e *Engine) endVain(l *lane, it *item) {
+	if it.job.Probe {
+		e.vainProbe(l)
+	}
 }
 
 // standing returns the settlement of a delivery that is not to be attempted as things
 // are set up now.
-func standing(job *hook.Job, route Route, ok bool) (hook.Settlement, bool) {
+func standing(job *hook.Job, route *Route, ok bool, now time.Time) (hook.Settlement, bool) {
 	settlement := hook.Settlement{Job: job}
 	switch {
 	case !ok:
@@ -106,20 +126,36 @@ func standing(job *hook.Job, route Route, ok bool) (hook.Settlement, bool) {
 	case job.Event == nil:
 		settlement.State, settlement.Reason = hook.StateCanceled, "its event is no longer kept"
 	case route.Destination.Paused:
-		settlement.State, settlement.Reason = hook.StateHeld, "the destination is paused"
+		settlement.State, settlement.Cause, settlement.Reason = hook.StateHeld, hook.CausePaused, "the destination is paused"
 		if route.Destination.PauseReason != "" {
 			settlement.Reason += ": " + route.Destination.PauseReason
 		}
 	case route.Connection.Paused:
-		settlement.State, settlement.Reason = hook.StateHeld, "the connection is paused"
+		settlement.State, settlement.Cause, settlement.Reason = hook.StateHeld, hook.CausePaused, "the connection is paused"
 	default:
-		return settlement, false
+		return untimely(job, route, now)
 	}
 	return settlement, true
 }
 
+// untimely returns the settlement of a delivery for which it is too late or too early.
+// What a person sends again does not expire.
+func untimely(job *hook.Job, route *Route, now time.Time) (hook.Settlement, bool) {
+	if reason, expired := route.Connection.Expired(job.Delivery.CreatedAt, now); expired && !job.Manual {
+		return hook.Settlement{Job: job, State: hook.StateCanceled, Reason: reason}, true
+	}
+	if route.Timing == nil {
+		return hook.Settlement{}, false
+	}
+	due := route.Timing.DueAt(job.Event.ReceivedAt, now)
+	if !due.After(now) {
+		return hook.Settlement{}, false
+	}
+	return hook.Settlement{Job: job, State: hook.StatePending, Reason: job.Delivery.Reason, Next: due}, true
+}
+
 // refuse ends an attempt before it is made: the destination cannot be used as it is set up.
-func (e *Engine) refuse(l *lane, it *item, route Route, err error) {
+func (e *Engine) refuse(ctx context.Context, l *lane, it *item, route *Route, err error) {
 	now := time.Now()
 	outcome, text := destination.Describe(err)
 	attempt := &hook.Attempt{
@@ -129,8 +165,8 @@ func (e *Engine) refuse(l *lane, it *item, route Route, err error) {
 	if outcome != hook.OutcomeConfig {
 		attempt.Error = "the destination cannot be used: " + text
 	}
-	try := hook.Try{Number: attempt.Number, Manual: attempt.Manual, Outcome: hook.OutcomeConfig, Detail: attempt.Error}
-	e.finish(l, it, route, result{attempt, try})
+	try := hook.Try{Manual: attempt.Manual, Outcome: hook.OutcomeConfig, Detail: attempt.Error}
+	e.conclude(ctx, l, it, route, result{attempt, try})
 }
 
 // result is what an attempt came to.
@@ -139,35 +175,43 @@ type result struct {
 	try     hook.Try
 }
 
-// conclude draws the consequences of an attempt: for its delivery, and for the lane
-// where the destination asked for that.
-func (e *Engine) conclude(ctx context.Context, l *lane, it *item, route Route, got result) {
-	var shed []*item
-	suspend := false
+// conclude draws the consequences of an attempt: for its delivery, and for the lane.
+func (e *Engine) conclude(ctx context.Context, l *lane, it *item, route *Route, got result) {
+	job := it.job
+	got.attempt.Probe, got.try.Probe = job.Probe, job.Probe
+	got.try.Number = got.attempt.Number - job.Delivery.Probes
+	took := time.Duration(got.attempt.Duration)
+
 	l.mu.Lock()
 	now := time.Now()
-	changed := l.observeLocked(time.Duration(got.attempt.Duration), got.try.Outcome == hook.OutcomeSuccess)
-	switch {
-	case got.try.Outcome == hook.OutcomeThrottled:
-		coolDown := min(max(got.try.RetryAfter, minCoolDown), maxCoolDown)
-		if until := now.Add(coolDown); until.After(l.coolUntil) {
-			l.coolUntil = until
-		}
-		if coolDown >= longCoolDown {
-			shed = e.shedLocked(l, 0)
-		}
-	case got.try.Outcome == hook.OutcomeGone && !l.suspending:
-		suspend, l.suspending = true, true
-	default:
-		if capacity := l.capacityLocked(e.options.MaxLane); l.queue.count > 2*capacity {
-			shed = e.shedLocked(l, capacity)
-		}
+	e.dropLocked(l, it)
+	before := l.limitLocked()
+	changed := l.observeLocked(took, got.try.Outcome == hook.OutcomeSuccess)
+	l.pace.Done(it.ticket, verdict(got.try.Outcome), took)
+	turned := e.judgeLocked(l, it, &got.try, now)
+	back := e.reactLocked(l, &got.try, now)
+	suspend := got.try.Outcome == hook.OutcomeGone && !l.suspending
+	l.suspending = l.suspending || suspend
+	start := 0
+	if turned || l.limitLocked() > before {
+		start = e.startLocked(l, now, l.limitLocked())
+		e.planLocked(l, now)
 	}
+	holds, reason := l.circuit.Holds(), l.circuit.Reason
 	l.mu.Unlock()
 
-	e.finish(l, it, route, got)
-	for _, other := range shed {
-		e.giveBack(l, other)
+	e.begin(l, start)
+	settlement := decide(route, job, got, now)
+	if holds {
+		settlement = heldAfter(settlement, &got.try, reason)
+	}
+	e.finish(l, settlement, route, got)
+	for _, other := range back {
+		if holds {
+			e.keepBack(l, reason, other)
+		} else {
+			e.giveBack(l, other)
+		}
 	}
 	if changed {
 		e.report(ctx, route.Destination, got.try)
@@ -177,25 +221,90 @@ func (e *Engine) conclude(ctx context.Context, l *lane, it *item, route Route, g
 	}
 }
 
-// finish decides what becomes of a delivery after an attempt and hands it to the store.
-func (e *Engine) finish(l *lane, it *item, route Route, got result) {
-	decision := route.Connection.Retry.Decide(got.try, time.Now(), rand.Float64())
+// verdict is what an outcome says of how much the destination can take.
+func verdict(outcome hook.Outcome) pace.Verdict {
+	switch outcome {
+	case hook.OutcomeSuccess:
+		return pace.Fine
+	case hook.OutcomeThrottled:
+		return pace.Throttled
+	case hook.OutcomeTimeout:
+		return pace.Late
+	case hook.OutcomeRejected, hook.OutcomeGone, hook.OutcomeRefused, hook.OutcomeRedirect, hook.OutcomeNetwork, hook.OutcomeBlocked, hook.OutcomeConfig:
+		return pace.None
+	default:
+		return pace.None
+	}
+}
+
+// reactLocked does to the lane what an attempt's result asks for. It returns what goes
+// back to the store, because it would wait here for too long.
+func (e *Engine) reactLocked(l *lane, try *hook.Try, now time.Time) []*item {
+	if try.Outcome == hook.OutcomeThrottled && (try.RetryAfter > 0 || !l.adaptive()) {
+		coolDown := min(max(try.RetryAfter, minCoolDown), maxCoolDown)
+		if until := now.Add(coolDown); until.After(l.coolUntil) {
+			l.coolUntil = until
+		}
+		if coolDown >= longCoolDown {
+			return e.shedLocked(l, 0)
+		}
+	}
+	if l.circuit.Holds() {
+		return e.shedLocked(l, 0)
+	}
+	if capacity := l.capacityLocked(e.options.MaxLane); l.queue.Len() > 2*capacity {
+		return e.shedLocked(l, capacity)
+	}
+	return nil
+}
+
+// decide says what becomes of a delivery after an attempt.
+func decide(route *Route, job *hook.Job, got result, now time.Time) hook.Settlement {
+	retry, order := &route.Connection.Retry, route.Connection.Order
+	var decision hook.Decision
+	if order != nil && job.Delivery.OrderKey != "" {
+		decision = order.Rule().Decide(retry, got.try, now, rand.Float64())
+	} else {
+		decision = retry.Decide(got.try, now, rand.Float64())
+	}
+	return hook.Settlement{
+		Job: job, Attempt: got.attempt, State: decision.State, Cause: decision.Cause, Reason: decision.Reason, Next: decision.Next,
+	}
+}
+
+// heldAfter is the settlement of a delivery whose destination's circuit holds, after an
+// attempt: what would be tried again later waits for the circuit, and a probe that
+// speaks against the destination has used up nothing.
+func heldAfter(settlement hook.Settlement, try *hook.Try, reason string) hook.Settlement {
+	free := try.Probe && try.Counts()
+	if !free && settlement.State != hook.StatePending {
+		return settlement
+	}
+	return hook.Settlement{
+		Job: settlement.Job, Attempt: settlement.Attempt, State: hook.StateHeld, Cause: hook.CauseCircuit, Reason: reason, Free: free,
+	}
+}
+
+// finish hands the result of an attempt to the store, and tells whoever should know.
+func (e *Engine) finish(l *lane, settlement hook.Settlement, route *Route, got result) {
 	got.attempt.ID = hook.AttemptID(e.options.IDs.Next(got.attempt.StartedAt))
-	e.release(l, it)
 	e.metrics.attempted(got.try.Outcome, time.Duration(got.attempt.Duration))
-	e.settle(l, hook.Settlement{
-		Job: it.job, Attempt: got.attempt, State: decision.State, Reason: decision.Reason, Next: decision.Next,
-	})
-	if decision.State != hook.StateFailed {
+	e.settle(l, settlement)
+	if settlement.Cause == hook.CauseParked {
+		e.notifyDelivery(hook.NoticeKeyParked, &settlement, route)
+	}
+	if settlement.State != hook.StateFailed {
 		return
 	}
+	e.notifyDelivery(hook.NoticeDeliveryExhausted, &settlement, route)
 	logger := e.options.Logger
 	if got.try.Status == 0 {
-		logger = logger.With("reason", decision.Reason)
+		logger = logger.With("reason", settlement.Reason)
 	} else {
 		logger = logger.With("status", got.try.Status) // the reason quotes the answer, which is no matter for a log
 	}
-	logger.Warn("a delivery failed", "delivery", it.job.Delivery.ID.String(), "event", it.job.Delivery.Event.String(),
+	delivery := &settlement.Job.Delivery
+	logger.Warn("a delivery failed", "delivery", delivery.ID.String(), "event", delivery.Event.String(),
 		"destination", l.id.String(), "name", route.Destination.Name, "outcome", string(got.try.Outcome), "attempts", got.attempt.Number)
 }
 
@@ -211,8 +320,8 @@ func (e *Engine) release(l *lane, it *item) {
 // keep. The caller gives it back to the store.
 func (e *Engine) shedLocked(l *lane, keep int) []*item {
 	var shed []*item
-	for l.queue.count > keep {
-		it := l.queue.popLast()
+	for l.queue.Len() > keep {
+		it, _ := l.queue.PopLast()
 		e.dropLocked(l, it)
 		shed = append(shed, it)
 	}
@@ -236,7 +345,13 @@ func (e *Engine) report(ctx context.Context, dst *hook.Destination, try hook.Try
 // suspend pauses a destination that wants no more deliveries. What it has in hand is
 // held from then on.
 func (e *Engine) suspend(ctx context.Context, l *lane, dst *hook.Destination, try hook.Try) {
-	if err := e.options.Suspend(ctx, dst.ID, try.Detail); err != nil {
+	err := e.options.Suspend(ctx, dst.ID, try.Detail)
+	if err == nil {
+		e.options.Notify(hook.Notice{
+			Project: dst.Project, Type: hook.NoticeDestinationPaused, Key: dst.ID.String(), At: time.Now(), Destination: dst.ID,
+			Data: PausedNotice{Destination: dst.ID, Name: dst.Name, Reason: try.Detail},
+		})
+	} else {
 		e.options.Logger.ErrorContext(ctx, "a destination that answered 410 could not be paused",
 			"destination", dst.ID.String(), "name", dst.Name, "error", err)
 	}

@@ -8,6 +8,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"malote.dev/malote/internal/deliver"
 	"malote.dev/malote/internal/hook"
 	"malote.dev/malote/internal/page"
 	"malote.dev/malote/internal/store"
@@ -69,23 +70,27 @@ func (d *durable) must(err error) {
 
 func (d *durable) open() {
 	d.store = sqlitetest.OpenWith(d.t, sqlite.Options{Dir: d.dir, IDs: d.ids, Logger: quiet()})
-	d.options.Queue = d.store
+	d.options.Queue, d.options.Holder = d.store, holderOf(d.store)
 }
 
 // take does what ingest does with one event.
 func (d *durable) take(body string) hook.DeliveryID {
 	d.t.Helper()
 	now := time.Now()
-	inline := d.engine.Reserve(d.to).Inline
+	admission := d.engine.Reserve(d.to)
 	ev := hook.Event{
 		ID: hook.EventID(d.ids.Next(now)), Project: d.project, Source: d.source, Type: "order.created", Method: http.MethodPost,
 		Payload: []byte(body), PayloadSize: len(body), ReceivedAt: now,
-		Targets: []hook.Target{{Delivery: hook.DeliveryID(d.ids.Next(now)), Connection: d.connection, Destination: d.to, Deferred: !inline}},
+		Targets: []hook.Target{{
+			Delivery: hook.DeliveryID(d.ids.Next(now)), Connection: d.connection, Destination: d.to,
+			Held: admission.Cause != hook.CauseNone, Cause: admission.Cause, Reason: admission.Reason,
+			Deferred: !admission.Inline && admission.Cause == hook.CauseNone,
+		}},
 	}
 	_, err := d.store.Accept(d.t.Context(), &hook.Acceptance{Event: ev})
 	d.must(err)
 	id := ev.Targets[0].Delivery
-	if inline {
+	if admission.Inline {
 		d.engine.Dispatch(&hook.Job{Event: &ev, Inline: true, Delivery: hook.Delivery{
 			ID: id, Project: d.project, Event: ev.ID, Connection: d.connection, Destination: d.to, State: hook.StateSending, CreatedAt: now,
 		}})
@@ -267,4 +272,9 @@ func TestDurablePauseAndCancel(t *testing.T) {
 			d.t.Errorf("%d released, states %v, want 4 succeeded", released, states)
 		}
 	})
+}
+
+func holderOf(s any) deliver.Holder {
+	h, _ := s.(deliver.Holder)
+	return h
 }

@@ -14,14 +14,14 @@ import (
 type Engine struct {
 	options Options
 	agenda  *agenda
+	clerk   *clerk
+	shares  *shares // deliveries in hand, in all lanes
 	metrics *metrics
 	handoff chan *lane    // to a worker that has nothing to do
 	review  chan struct{} // has room for one: ask the store what is due
 	done    chan struct{} // closed when no further attempt begins
 
 	stopped atomic.Bool
-	jobs    atomic.Int64 // in hand, in all lanes
-	bytes   atomic.Int64 // size of those
 
 	progress atomic.Int64 // when an attempt last ended, or the lanes were last empty; Unix milliseconds
 
@@ -34,9 +34,12 @@ var errShutdown = errors.New("the server stops")
 
 // New returns an engine. It does nothing but queue until Run.
 func New(options Options) *Engine {
+	options = options.withDefaults()
 	engine := &Engine{
-		options: options.withDefaults(),
+		options: options,
 		agenda:  newAgenda(),
+		clerk:   newClerk(),
+		shares:  newShares(options.MaxJobs, options.MaxBytes),
 		handoff: make(chan *lane),
 		review:  make(chan struct{}, 1),
 		done:    make(chan struct{}),
@@ -79,23 +82,48 @@ func (e *Engine) all() []*lane {
 	return lanes
 }
 
-// Reserve promises room in memory for one delivery to a destination. If inline, the
-// caller ends the promise with Dispatch or Release. If not, the delivery has to be
-// stored as deferred, and the lane finds it there.
+// Reserve says how a delivery to a destination begins. Inline promises room in memory,
+// and the caller ends the promise with Dispatch or Release. With a cause the delivery
+// has to be stored as held, with the reason; otherwise as deferred, and the lane finds
+// it in the store.
 func (e *Engine) Reserve(id hook.DestinationID) hook.Admission {
 	l := e.lock(id)
 	defer l.mu.Unlock()
-	if !e.stopped.Load() && !l.backlog && e.roomLocked(l) > 0 {
+	if l.destination == nil {
+		e.refreshLocked(l, time.Now())
+	}
+	if l.circuit.Holds() {
+		return e.reserveHeldLocked(l)
+	}
+	stopped := e.stopped.Load()
+	quiet := l.hours != nil && l.quietLocked(time.Now())
+	if !stopped && !quiet && !l.backlog && e.roomLocked(l) > 0 {
 		l.reserved++
 		return hook.Admission{Inline: true}
 	}
 	now := time.Now()
 	l.deferLocked(now)
 	e.metrics.deferred.Inc()
-	if next, ok := l.nextLookLocked(now); ok && !e.stopped.Load() {
+	if next, ok := l.nextLookLocked(now); ok && !stopped {
 		e.agenda.at(l, next)
 	}
 	return hook.Admission{}
+}
+
+// reserveHeldLocked is Reserve for a lane whose circuit holds deliveries.
+func (e *Engine) reserveHeldLocked(l *lane) hook.Admission {
+	e.refreshLocked(l, time.Now())
+	switch {
+	case !l.circuit.Holds(): // it was switched off
+		l.deferLocked(time.Now())
+		e.planLocked(l, time.Now())
+		return hook.Admission{}
+	case !e.stopped.Load() && l.reserveProbeLocked():
+		l.reserved++
+		return hook.Admission{Inline: true}
+	default:
+		return hook.Admission{Cause: hook.CauseCircuit, Reason: l.circuit.Reason}
+	}
 }
 
 // Release ends a promise that is not needed.
@@ -103,6 +131,7 @@ func (e *Engine) Release(id hook.DestinationID) {
 	l := e.lock(id)
 	defer l.mu.Unlock()
 	l.reserved = max(0, l.reserved-1)
+	l.probe.promised = false
 	e.planLocked(l, time.Now())
 }
 
@@ -114,6 +143,16 @@ func (e *Engine) Dispatch(job *hook.Job) {
 		l.mu.Unlock()
 		e.giveBack(nil, &item{job: job})
 		return
+	}
+	if l.circuit.Holds() {
+		if !l.probe.promised {
+			reason := l.circuit.Reason
+			l.mu.Unlock()
+			e.keepBack(l, reason, &item{job: job})
+			return
+		}
+		l.probe = probe{last: job.Delivery.ID}
+		job.Probe = true
 	}
 	now := time.Now()
 	e.enqueueLocked(l, job, now.Add(lease))
@@ -131,6 +170,7 @@ func (e *Engine) Wake(id hook.DestinationID) {
 	now := time.Now()
 	l := e.lock(id)
 	defer l.mu.Unlock()
+	e.refreshLocked(l, now)
 	if !l.suspending {
 		l.coolUntil = time.Time{}
 	}
@@ -142,8 +182,8 @@ func (e *Engine) Wake(id hook.DestinationID) {
 // roomLocked is how many more deliveries a lane may take in hand.
 func (e *Engine) roomLocked(l *lane) int {
 	most := l.capacityLocked(e.options.MaxLane)
-	if e.jobs.Load() >= int64(e.options.MaxJobs) || e.bytes.Load() >= e.options.MaxBytes {
-		most = l.floorLocked()
+	if l.share != nil && e.shares.scarce(l.share) {
+		most = min(most, l.floorLocked())
 	}
 	return most - l.usedLocked()
 }
@@ -153,15 +193,17 @@ func (e *Engine) enqueueLocked(l *lane, job *hook.Job, until time.Time) bool {
 	if _, ok := l.hand[job.Delivery.ID]; ok {
 		return false
 	}
+	if l.share == nil { // its destination was deleted
+		l.share = e.shares.of(job.Delivery.Project)
+	}
 	it := &item{job: job, until: until}
 	l.hand[job.Delivery.ID] = it
-	l.queue.push(it)
+	l.queue.Push(job.Delivery.Connection, it)
 	size := it.size()
 	l.bytes += size
-	if e.jobs.Add(1) == 1 {
+	if e.shares.take(l.share, size) {
 		e.progress.Store(time.Now().UnixMilli())
 	}
-	e.bytes.Add(size)
 	return true
 }
 
@@ -170,17 +212,19 @@ func (e *Engine) dropLocked(l *lane, it *item) {
 	delete(l.hand, it.job.Delivery.ID)
 	size := it.size()
 	l.bytes -= size
-	e.jobs.Add(-1)
-	e.bytes.Add(-size)
+	e.shares.give(l.share, size)
+	if it.begun && it.ticket < l.heeded && l.stale > 0 {
+		l.stale--
+	}
 }
 
 // startLocked counts up to most further workers for a lane and returns how many to
 // begin.
 func (e *Engine) startLocked(l *lane, now time.Time, most int) int {
-	if now.Before(l.coolUntil) || now.Before(l.tokenAt) || l.suspending {
+	if l.waitsLocked(now) {
 		return 0
 	}
-	count := min(most, l.queue.count, l.concurrency-l.running)
+	count := min(most, l.queue.Len(), l.limitLocked()-l.running)
 	if l.limiter != nil {
 		// The first one says when the next may begin.
 		count = min(count, 1)
@@ -208,6 +252,7 @@ func (e *Engine) planLocked(l *lane, now time.Time) {
 	if e.stopped.Load() {
 		return
 	}
+	e.probeDueLocked(l, now)
 	if e.claimableLocked(l, now) {
 		l.claiming = true
 		e.agenda.claim(l)
@@ -220,11 +265,22 @@ func (e *Engine) planLocked(l *lane, now time.Time) {
 // claimableLocked reports whether it is time to claim: there is something to claim,
 // and enough room to make it worth a commit.
 func (e *Engine) claimableLocked(l *lane, now time.Time) bool {
-	if l.claiming || l.suspending || !l.look && !l.backlog || now.Before(l.claimAfter) || now.Before(l.coolUntil) {
+	if l.claiming || l.suspending || now.Before(l.claimAfter) || now.Before(l.stoppedUntilLocked(now)) {
+		return false
+	}
+	switch l.circuit.State {
+	case hook.CircuitOpen:
+		return false
+	case hook.CircuitHalfOpen:
+		// What became due since nothing waited does, too.
+		return l.probe.wanted || l.probe.open && l.look && !l.probe.promised
+	case hook.CircuitClosed, hook.CircuitRamp:
+	}
+	if !l.look && !l.backlog {
 		return false
 	}
 	room := e.roomLocked(l)
-	return room > 0 && (l.queue.count == 0 || room >= l.capacityLocked(e.options.MaxLane)/4)
+	return room > 0 && (l.queue.Len() == 0 || room >= l.capacityLocked(e.options.MaxLane)/4)
 }
 
 // askReview makes the keeper ask the store what is due.
@@ -236,8 +292,12 @@ func (e *Engine) askReview() {
 }
 
 // giveBack returns a delivery that was not attempted to the store, due as it was, and
-// tells the lane, if any, once the store has it.
+// tells the lane, if any, once the store has it. A probe is held, as it was.
 func (e *Engine) giveBack(l *lane, it *item) {
+	if it.job.Probe {
+		e.settle(l, hook.Settlement{Job: it.job, State: hook.StateHeld, Cause: hook.CauseCircuit, Reason: it.job.Delivery.Reason})
+		return
+	}
 	due := it.job.Delivery.CreatedAt
 	if at := it.job.Delivery.NextAttemptAt; at != nil {
 		due = *at
@@ -248,32 +308,53 @@ func (e *Engine) giveBack(l *lane, it *item) {
 	e.settle(l, hook.Settlement{Job: it.job, State: hook.StatePending, Reason: it.job.Delivery.Reason, Next: due})
 }
 
-// settle hands a result to the store. Where the delivery stays pending, its lane learns
-// of the moment once the store knows it.
+// settle hands a result to the store. Its lane, if any, learns what follows from it
+// once the store knows it.
 func (e *Engine) settle(l *lane, settlement hook.Settlement) {
 	e.metrics.settled(settlement.State)
 	e.progress.Store(time.Now().UnixMilli())
-	id := settlement.Job.Delivery.ID
-	next := settlement.Next
-	pending := settlement.State == hook.StatePending && l != nil
+	delivery := &settlement.Job.Delivery
+	id, ordered := delivery.ID, delivery.OrderKey != ""
+	state, cause, next := settlement.State, settlement.Cause, settlement.Next
 	e.options.Queue.Settle(settlement, func(err error) {
 		if err != nil {
 			e.options.Logger.Error("the result of an attempt could not be stored; the delivery will be attempted again",
 				"delivery", id.String(), "error", err)
 			return
 		}
-		if pending {
+		switch {
+		case l == nil:
+		case state == hook.StatePending:
 			e.noteDue(l.id, next)
+		case ordered && state.Final():
+			e.noteDue(l.id, time.Time{}) // the next one of the key, if any
+		case cause == hook.CauseCircuit:
+			e.noteHeld(l.id)
 		}
 	})
 }
 
-// noteDue tells a lane that the store has a delivery for it, due at a time.
+// noteDue tells a lane that the store has a delivery for it, due at a time; the zero
+// time is now.
 func (e *Engine) noteDue(id hook.DestinationID, at time.Time) {
 	l := e.lock(id)
 	defer l.mu.Unlock()
-	l.due.add(at)
+	if at.IsZero() {
+		l.look = true
+	} else {
+		l.due.add(at)
+	}
 	e.planLocked(l, time.Now())
+}
+
+// noteHeld tells a lane that the store holds a delivery because of its circuit. That
+// may have let go what it held meanwhile.
+func (e *Engine) noteHeld(id hook.DestinationID) {
+	l := e.lock(id)
+	defer l.mu.Unlock()
+	if !l.circuit.Holds() {
+		e.shiftLocked(l, release, time.Now())
+	}
 }
 
 // Run works until the context ends, then lets attempts in flight finish for the grace
@@ -283,8 +364,10 @@ func (e *Engine) Run(ctx context.Context) error {
 	attempts, breakOff := context.WithCancelCause(context.WithoutCancel(ctx))
 	defer breakOff(errShutdown)
 
+	e.restore(ctx)
 	var helpers, workers sync.WaitGroup
 	helpers.Go(func() { e.keep(ctx) })
+	helpers.Go(func() { e.write(ctx) })
 	e.schedule(ctx, attempts, &helpers, &workers)
 
 	e.stopped.Store(true)
@@ -295,6 +378,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	helpers.Wait()
 	workers.Wait()
 	e.unwind()
+	e.farewell(ctx)
 	return e.close()
 }
 
@@ -303,7 +387,7 @@ func (e *Engine) unwind() {
 	for _, l := range e.all() {
 		l.mu.Lock()
 		var waiting []*item
-		for it := l.queue.pop(); it != nil; it = l.queue.pop() {
+		for it, ok := l.queue.Pop(); ok; it, ok = l.queue.Pop() {
 			e.dropLocked(l, it)
 			waiting = append(waiting, it)
 		}

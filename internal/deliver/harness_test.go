@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"maps"
 	"net/http"
 	"slices"
 	"strings"
@@ -21,6 +22,7 @@ import (
 	"malote.dev/malote/internal/destination/webhook"
 	"malote.dev/malote/internal/egress"
 	"malote.dev/malote/internal/hook"
+	"malote.dev/malote/internal/route"
 	"malote.dev/malote/internal/store"
 )
 
@@ -112,14 +114,35 @@ type catalogue struct {
 	destinations map[hook.DestinationID]*hook.Destination
 }
 
-func (c *catalogue) Route(id hook.ConnectionID) (deliver.Route, bool) {
+func (c *catalogue) Route(id hook.ConnectionID, to hook.DestinationID) (deliver.Route, bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	connection, ok := c.connections[id]
-	if !ok {
+	dst, there := c.destinations[to]
+	if !ok || !there {
 		return deliver.Route{}, false
 	}
-	return deliver.Route{Connection: &connection, Destination: c.destinations[connection.Destination], Source: "/default/shop"}, true
+	way := &route.Connection{Connection: connection, To: dst}
+	return deliver.Route{Connection: &way.Connection, Destination: dst, Source: "/default/shop", Timing: timing{way, dst}}, true
+}
+
+// timing is what the router says of a way.
+type timing struct {
+	connection  *route.Connection
+	destination *hook.Destination
+}
+
+func (t timing) DueAt(received, now time.Time) time.Time {
+	due := t.connection.DueAt(received, now)
+	for _, quiet := range []*hook.Quiet{t.connection.Quiet, t.destination.Quiet} {
+		if quiet == nil {
+			continue
+		}
+		if end, ok := quiet.Until(now); ok && end.After(due) {
+			due = end
+		}
+	}
+	return due
 }
 
 func (c *catalogue) Destination(id hook.DestinationID) (*hook.Destination, bool) {
@@ -173,7 +196,7 @@ func newBench(t *testing.T, change func(*hook.Destination, *hook.Connection)) *b
 	}
 	factory := webhook.NewFactory(webhook.Options{Guard: guard, Transport: b.receiver, Logger: quiet()})
 	b.options = deliver.Options{
-		Queue: b.queue, Catalogue: b.catalogue, Senders: factory.Open, Owner: "test", Logger: quiet(),
+		Queue: b.queue, Holder: b.queue, Catalogue: b.catalogue, Senders: factory.Open, Owner: "test", Logger: quiet(),
 		Suspend: func(_ context.Context, id hook.DestinationID, reason string) error {
 			b.catalogue.change(id, func(d *hook.Destination) { d.Paused, d.PauseReason = true, reason })
 			return nil
@@ -216,10 +239,13 @@ func (b *bench) start() {
 func (b *bench) accept(id hook.DestinationID, body string) *hook.Job {
 	job := b.newJob(id, body)
 	b.accepted = append(b.accepted, job.Delivery.ID)
-	if b.engine.Reserve(id).Inline {
+	switch admission := b.engine.Reserve(id); {
+	case admission.Inline:
 		b.queue.inline(job)
 		b.engine.Dispatch(job)
-	} else {
+	case admission.Cause != hook.CauseNone:
+		b.queue.hold(job, admission)
+	default:
 		b.queue.put(job, hook.StatePending, time.Now())
 	}
 	return job
@@ -241,10 +267,11 @@ func (b *bench) newJob(id hook.DestinationID, body string) *hook.Job {
 type memory struct {
 	t *testing.T
 
-	mu    sync.Mutex
-	rows  map[hook.DeliveryID]*row
-	fail  error // what Claim and Renew fail with
-	calls calls
+	mu       sync.Mutex
+	rows     map[hook.DeliveryID]*row
+	circuits map[hook.DestinationID]hook.Circuit
+	fail     error // what everything but Settle, Due and Reclaim fails with
+	calls    calls
 }
 
 // calls counts what the engine asked for.
@@ -254,16 +281,18 @@ type row struct {
 	job      hook.Job
 	state    hook.State
 	reason   string
+	cause    hook.Cause
 	due      time.Time
 	lease    time.Time
 	inHand   bool // handed out and not settled yet
 	attempts []hook.Attempt
+	probes   int
 	history  []hook.Settlement
 }
 
 func newMemory(t *testing.T) *memory {
 	t.Helper()
-	return &memory{t: t, rows: map[hook.DeliveryID]*row{}}
+	return &memory{t: t, rows: map[hook.DeliveryID]*row{}, circuits: map[hook.DestinationID]hook.Circuit{}}
 }
 
 func (m *memory) inline(job *hook.Job) { m.put(job, hook.StateSending, time.Now()) }
@@ -274,6 +303,14 @@ func (m *memory) put(job *hook.Job, state hook.State, due time.Time) {
 	copied := *job
 	copied.Inline = job.Inline && state == hook.StateSending
 	m.rows[job.Delivery.ID] = &row{job: copied, state: state, due: due, lease: due.Add(time.Hour), inHand: copied.Inline}
+}
+
+// hold is put for what the admission says is held.
+func (m *memory) hold(job *hook.Job, admission hook.Admission) {
+	m.put(job, hook.StateHeld, time.Now())
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.rows[job.Delivery.ID].cause, m.rows[job.Delivery.ID].reason = admission.Cause, admission.Reason
 }
 
 func (m *memory) Claim(_ context.Context, claim store.Claim) ([]*hook.Job, error) {
@@ -294,14 +331,104 @@ func (m *memory) Claim(_ context.Context, claim store.Claim) ([]*hook.Job, error
 	})
 	jobs := make([]*hook.Job, 0, claim.Limit)
 	for _, r := range due[:min(len(due), claim.Limit)] {
-		r.state, r.lease, r.inHand, r.job.Inline = hook.StateSending, claim.Until, true, false
-		job := r.job
-		job.Inline = false
-		at := r.due
-		job.Delivery.State, job.Delivery.NextAttemptAt, job.Delivery.Attempts = r.state, &at, len(r.attempts)
-		jobs = append(jobs, &job)
+		jobs = append(jobs, r.hand(claim.Until))
 	}
 	return jobs, nil
+}
+
+// hand hands a delivery out.
+func (r *row) hand(until time.Time) *hook.Job {
+	r.state, r.lease, r.inHand, r.job.Inline = hook.StateSending, until, true, false
+	job := r.job
+	job.Inline = false
+	at := r.due
+	job.Delivery.State, job.Delivery.NextAttemptAt, job.Delivery.Attempts, job.Delivery.Probes = r.state, &at, len(r.attempts), r.probes
+	return &job
+}
+
+// Probe implements deliver.Holder.
+func (m *memory) Probe(_ context.Context, claim store.Claim, after hook.DeliveryID) (*hook.Job, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.fail != nil {
+		return nil, m.fail
+	}
+	var next, first *row
+	for _, r := range m.rows {
+		waits := r.state == hook.StatePending && !r.due.After(claim.Now) || r.state == hook.StateHeld && r.cause == hook.CauseCircuit
+		if !waits || r.job.Delivery.Destination != claim.Destination {
+			continue
+		}
+		id := r.job.Delivery.ID
+		if first == nil || id < first.job.Delivery.ID {
+			first = r
+		}
+		if id > after && (next == nil || id < next.job.Delivery.ID) {
+			next = r
+		}
+	}
+	if next == nil {
+		next = first
+	}
+	if next == nil {
+		return nil, nil
+	}
+	return next.hand(claim.Until), nil
+}
+
+// Hold implements deliver.Holder.
+func (m *memory) Hold(ctx context.Context, where store.Scope, reason string) (int, error) {
+	return m.move(ctx, where, func(r *row) bool {
+		if r.state != hook.StatePending {
+			return false
+		}
+		r.state, r.cause, r.reason = hook.StateHeld, where.Cause, reason
+		return true
+	})
+}
+
+// Release implements deliver.Holder.
+func (m *memory) Release(ctx context.Context, where store.Scope, now time.Time) (int, error) {
+	return m.move(ctx, where, func(r *row) bool {
+		if r.state != hook.StateHeld || r.cause != where.Cause {
+			return false
+		}
+		r.state, r.cause, r.due = hook.StatePending, hook.CauseNone, now
+		return true
+	})
+}
+
+func (m *memory) move(ctx context.Context, where store.Scope, change func(*row) bool) (int, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.fail != nil || ctx.Err() != nil {
+		return 0, cmp.Or(m.fail, ctx.Err())
+	}
+	count := 0
+	for _, r := range m.rows {
+		if r.job.Delivery.Destination == where.Destination && change(r) {
+			count++
+		}
+	}
+	return count, nil
+}
+
+// SaveCircuit implements deliver.Holder.
+func (m *memory) SaveCircuit(_ context.Context, circuit hook.Circuit) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.fail != nil {
+		return m.fail
+	}
+	m.circuits[circuit.Destination] = circuit
+	return nil
+}
+
+// Circuits implements deliver.Holder.
+func (m *memory) Circuits(context.Context) ([]hook.Circuit, error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Collect(maps.Values(m.circuits)), nil
 }
 
 func (m *memory) Settle(settlement hook.Settlement, done func(error)) {
@@ -322,6 +449,10 @@ func (m *memory) Settle(settlement hook.Settlement, done func(error)) {
 		}
 		r.attempts = append(r.attempts, *settlement.Attempt)
 		r.job.Manual = false
+	}
+	r.cause = settlement.Cause
+	if settlement.Free {
+		r.probes++
 	}
 	r.state, r.reason, r.due, r.inHand = settlement.State, settlement.Reason, settlement.Next, false
 	r.history = append(r.history, settlement)
@@ -378,7 +509,7 @@ func (m *memory) Reclaim(_ context.Context, now time.Time) (int, error) {
 	return count, nil
 }
 
-// failWith makes Claim and Renew fail; nil mends them.
+// failWith makes the queue fail, but for Settle, Due and Reclaim; nil mends it.
 func (m *memory) failWith(err error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -6,6 +6,8 @@ import (
 
 	"golang.org/x/time/rate"
 
+	"malote.dev/malote/internal/deliver/pace"
+	"malote.dev/malote/internal/deliver/turns"
 	"malote.dev/malote/internal/hook"
 )
 
@@ -20,13 +22,18 @@ type lane struct {
 
 	mu          sync.Mutex
 	destination *hook.Destination // its settings; nil until they were looked up
+	share       *share            // of its project
 	concurrency int
 	limiter     *rate.Limiter // nil: no limit
 	tokenAt     time.Time     // when the next attempt may begin under the limit …
 	prepaid     bool          // … if this is so: the limiter has been charged for it
+	pace        pace.Pace
+	begunAt     time.Time   // when the last attempt began
+	hours       *hook.Hours // nil: never quiet
+	quietUntil  time.Time   // no attempt before this, because of these
 	sender      *sharedSender
 
-	queue    fifo
+	queue    turns.Queue[hook.ConnectionID, *item]
 	hand     map[hook.DeliveryID]*item // all in hand: in the queue and in attempts
 	bytes    int64                     // size of those in hand
 	reserved int                       // promised to ingest
@@ -36,7 +43,7 @@ type lane struct {
 	backlog      bool // the store holds deliveries that come before new ones
 	look         bool // the store holds deliveries that are due
 	claiming     bool
-	claimAfter   time.Time // not before this, because a claim failed
+	claimAfter   time.Time // not before this, because a claim failed, or what is released is on its way
 	lastDeferred time.Time
 	sweepAt      time.Time // when to look for deferred deliveries; zero: there are none
 	due          dueTimes
@@ -45,6 +52,12 @@ type lane struct {
 	suspending   bool      // it answered 410, and is being paused
 	usedAt       time.Time
 	forgotten    bool // no longer the engine's lane of this destination
+
+	circuit hook.Circuit
+	heeded  uint64 // the tickets of attempts that began before the circuit opened are below this …
+	stale   int    // … and so many of these are under way
+	probe   probe
+	shift   shift
 }
 
 // firstAverage is how long attempts are thought to take before there were any.
@@ -52,13 +65,14 @@ const firstAverage = 50 * time.Millisecond
 
 func newLane(id hook.DestinationID, now time.Time) *lane {
 	return &lane{
-		id: id, planned: -1, concurrency: hook.DefaultConcurrency, average: firstAverage,
-		hand: make(map[hook.DeliveryID]*item), usedAt: now,
+		id: id, planned: -1, concurrency: hook.DefaultConcurrency, pace: pace.New(hook.DefaultConcurrency, true),
+		average: firstAverage, hand: make(map[hook.DeliveryID]*item), usedAt: now, circuit: hook.Circuit{Destination: id},
 	}
 }
 
-// burstSpan is how much of a rate may be used at once. It is short, so that no second
-// ever sees noticeably more than the rate, wherever it begins.
+// burstSpan is how much of a rate may be used at once unless the destination says
+// otherwise. It is short, so that no second ever sees noticeably more than the rate,
+// wherever it begins.
 const burstSpan = 10 * time.Millisecond
 
 // configureLocked follows a change of the destination's settings.
@@ -71,14 +85,27 @@ func (l *lane) configureLocked(dst *hook.Destination) {
 	if l.concurrency <= 0 {
 		l.concurrency = hook.DefaultConcurrency
 	}
+	l.pace.Configure(l.concurrency, l.adaptive())
+	l.hours, l.quietUntil = nil, time.Time{}
+	if dst.Quiet != nil {
+		l.hours, _ = dst.Quiet.Hours() // what is stored was checked, and nil is never quiet
+	}
 	perSecond := rate.Limit(dst.Rate.PerSecond())
+	burst := dst.Burst
+	if burst <= 0 {
+		burst = max(1, int(float64(perSecond)*burstSpan.Seconds()))
+	}
 	switch {
 	case perSecond <= 0:
 		l.limiter, l.prepaid, l.tokenAt = nil, false, time.Time{}
-	case l.limiter == nil || l.limiter.Limit() != perSecond:
-		burst := max(1, int(float64(perSecond)*burstSpan.Seconds()))
+	case l.limiter == nil || l.limiter.Limit() != perSecond || l.limiter.Burst() != burst:
 		l.limiter, l.prepaid, l.tokenAt = rate.NewLimiter(perSecond, burst), false, time.Time{}
 	}
+}
+
+// adaptive reports whether the destination's pace follows what becomes of attempts.
+func (l *lane) adaptive() bool {
+	return l.destination == nil || l.destination.Adaptive == nil || *l.destination.Adaptive
 }
 
 // prepayLocked charges the limiter for the next attempt, which settles when that may
@@ -101,14 +128,63 @@ func (l *lane) passLocked(now time.Time) bool {
 	return true
 }
 
+// limitLocked is how many attempts there may be at once. Those that hang since before
+// the circuit opened do not keep it from recovering.
+func (l *lane) limitLocked() int {
+	limit := l.circuit.Limit(l.concurrency)
+	switch l.circuit.State {
+	case hook.CircuitOpen:
+		return 0
+	case hook.CircuitHalfOpen:
+	case hook.CircuitClosed, hook.CircuitRamp:
+		limit = min(limit, l.pace.Limit())
+	}
+	return min(limit+l.stale, l.concurrency)
+}
+
+// nextAtLocked is when the next attempt may begin where the pace keeps a gap; the zero
+// time where it keeps none.
+func (l *lane) nextAtLocked() time.Time {
+	if gap := l.pace.Gap(); gap > 0 {
+		return l.begunAt.Add(gap)
+	}
+	return time.Time{}
+}
+
+// stoppedUntilLocked is until when nothing is attempted or claimed: the destination
+// asked for that, or it is quiet. What is past is no stop.
+func (l *lane) stoppedUntilLocked(now time.Time) time.Time {
+	if l.hours != nil && l.quietLocked(now) && l.quietUntil.After(l.coolUntil) {
+		return l.quietUntil
+	}
+	return l.coolUntil
+}
+
+// quietLocked reports whether the destination is in its quiet hours.
+func (l *lane) quietLocked(now time.Time) bool {
+	if !now.Before(l.quietUntil) {
+		l.quietUntil, _ = l.hours.Until(now)
+	}
+	return now.Before(l.quietUntil)
+}
+
+// waitsLocked reports whether no attempt may begin now, whatever is in hand.
+func (l *lane) waitsLocked(now time.Time) bool {
+	return l.suspending || now.Before(l.stoppedUntilLocked(now)) || now.Before(l.tokenAt) || now.Before(l.nextAtLocked())
+}
+
 // capacityLocked is how many deliveries the lane may have in hand: what it gets done
 // in about a second, so that a slow destination holds little memory.
 func (l *lane) capacityLocked(most int) int {
-	perSecond := float64(l.concurrency) * float64(time.Second) / float64(max(l.average, time.Millisecond))
+	if l.destination != nil && l.destination.InFlight > 0 {
+		return min(l.destination.InFlight, most)
+	}
+	limit := l.limitLocked()
+	perSecond := float64(limit) * float64(time.Second) / float64(max(l.average, time.Millisecond))
 	if l.limiter != nil {
 		perSecond = min(perSecond, float64(l.limiter.Limit()))
 	}
-	return min(max(int(perSecond), 2*l.concurrency), most)
+	return min(max(int(perSecond), 2*limit), most)
 }
 
 // usedLocked is how many deliveries are in hand or promised.
@@ -116,7 +192,7 @@ func (l *lane) usedLocked() int { return len(l.hand) + l.reserved }
 
 // floorLocked is how many deliveries the lane may have in hand however full the others
 // are, so that nobody starves.
-func (l *lane) floorLocked() int { return min(l.concurrency, 4) }
+func (l *lane) floorLocked() int { return min(l.limitLocked(), 4) }
 
 // observeLocked takes note of how long an attempt took and whether it succeeded. It
 // reports whether that changed.
@@ -130,8 +206,8 @@ func (l *lane) observeLocked(took time.Duration, success bool) bool {
 
 // nextLookLocked is when the lane has to be looked at again because of the clock.
 func (l *lane) nextLookLocked(now time.Time) (time.Time, bool) {
-	if l.coolUntil.After(now) {
-		return l.coolUntil, true // nothing happens before, and then everything is looked at
+	if until := l.stoppedUntilLocked(now); until.After(now) {
+		return until, true // nothing happens before, and then everything is looked at
 	}
 	next, ok := l.due.next()
 	sooner := func(at time.Time) {
@@ -139,14 +215,23 @@ func (l *lane) nextLookLocked(now time.Time) (time.Time, bool) {
 			next, ok = at, true
 		}
 	}
+	if l.circuit.State == hook.CircuitOpen {
+		// What becomes due meanwhile waits, too.
+		return l.circuit.ProbeAt, l.circuit.ProbeAt.After(now)
+	}
 	if !l.sweepAt.IsZero() {
 		sooner(l.sweepAt)
 	}
-	if (l.look || l.backlog) && l.claimAfter.After(now) {
+	if (l.look || l.backlog || l.probe.wanted) && l.claimAfter.After(now) {
 		sooner(l.claimAfter)
 	}
-	if l.queue.count > 0 && l.tokenAt.After(now) {
-		sooner(l.tokenAt)
+	if l.queue.Len() > 0 {
+		if l.tokenAt.After(now) {
+			sooner(l.tokenAt)
+		}
+		if at := l.nextAtLocked(); at.After(now) {
+			sooner(at)
+		}
 	}
 	return next, ok
 }
@@ -181,5 +266,6 @@ func (l *lane) sweepLocked(now time.Time) bool {
 func (l *lane) idleLocked(now time.Time) bool {
 	_, planned := l.nextLookLocked(now)
 	return l.usedLocked() == 0 && l.running == 0 && !l.claiming && !l.look && !l.backlog && !planned &&
+		l.circuit == hook.Circuit{Destination: l.id, Project: l.circuit.Project} && !l.shift.wantedLocked() &&
 		now.Sub(l.usedAt) >= laneIdle
 }

@@ -54,11 +54,11 @@ func newMetrics(e *Engine) *metrics {
 	if registry := e.options.Metrics; registry != nil {
 		inHand := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "malote_deliveries_in_hand", Help: "Deliveries in memory, waiting or being attempted.",
-		}, func() float64 { return float64(e.jobs.Load()) })
+		}, func() float64 { return float64(e.shares.jobs.Load()) })
 		bytes := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "malote_deliveries_in_hand_bytes", Help: "Size of the deliveries in memory.",
-		}, func() float64 { return float64(e.bytes.Load()) })
-		registry.MustRegister(attempts, states, m.duration, m.inFlight, m.deferred, inHand, bytes)
+		}, func() float64 { return float64(e.shares.bytes.Load()) })
+		registry.MustRegister(attempts, states, m.duration, m.inFlight, m.deferred, inHand, bytes, &laneCollector{engine: e})
 	}
 	return m
 }
@@ -76,4 +76,41 @@ func (m *metrics) settled(state hook.State) {
 	if counter, ok := m.states[state]; ok {
 		counter.Inc()
 	}
+}
+
+// laneCollector reads how the lanes are when somebody asks.
+type laneCollector struct{ engine *Engine }
+
+// The numbers of all lanes together.
+var ( //nolint:gochecknoglobals // constants
+	circuitState = prometheus.NewDesc("malote_circuit_state", "Destinations in use whose circuit is in this state.", []string{"state"}, nil)
+	laneLimit    = prometheus.NewDesc("malote_lane_limit", "Attempts that all destinations in use may get at once, as their pace is now.", nil, nil)
+	laneSlowed   = prometheus.NewDesc("malote_lane_slowed", "Destinations in use that get fewer attempts at once than they are set up for.", nil, nil)
+)
+
+// Describe implements prometheus.Collector.
+func (*laneCollector) Describe(into chan<- *prometheus.Desc) {
+	into <- circuitState
+	into <- laneLimit
+	into <- laneSlowed
+}
+
+// Collect implements prometheus.Collector.
+func (c *laneCollector) Collect(into chan<- prometheus.Metric) {
+	states := map[hook.CircuitState]int{hook.CircuitClosed: 0, hook.CircuitOpen: 0, hook.CircuitHalfOpen: 0, hook.CircuitRamp: 0}
+	limit, slowed := 0, 0
+	for _, l := range c.engine.all() {
+		l.mu.Lock()
+		states[l.circuit.State]++
+		limit += l.limitLocked()
+		if l.limitLocked() < l.concurrency {
+			slowed++
+		}
+		l.mu.Unlock()
+	}
+	for state, count := range states {
+		into <- prometheus.MustNewConstMetric(circuitState, prometheus.GaugeValue, float64(count), state.String())
+	}
+	into <- prometheus.MustNewConstMetric(laneLimit, prometheus.GaugeValue, float64(limit))
+	into <- prometheus.MustNewConstMetric(laneSlowed, prometheus.GaugeValue, float64(slowed))
 }

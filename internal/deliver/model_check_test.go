@@ -18,7 +18,7 @@ func (m *model) end() {
 	m.partner.mu.Unlock()
 	pass(10 * time.Minute)
 	for _, d := range m.deliveries() {
-		route, ok := m.catalogue.Route(d.Connection)
+		route, ok := m.catalogue.Route(d.Connection, d.Destination)
 		switch {
 		case d.State.Final():
 		case d.State != hook.StateHeld:
@@ -32,7 +32,7 @@ func (m *model) end() {
 	m.checkNumbers()
 	for _, id := range m.routes {
 		m.turnConnection(id, false, false)
-		if route, ok := m.catalogue.Route(id); ok {
+		if route, ok := m.catalogue.Route(id, m.catalogue.connections[id].Destination); ok {
 			m.turnDestination(route.Destination.ID, false, false)
 		}
 	}

@@ -402,9 +402,12 @@ func (m *model) prepare(provider int) *hook.Acceptance {
 			Held: route.Connection.Paused || route.Destination.Paused,
 		}
 		if t.Held {
-			t.Reason = "it was paused when the event came"
+			t.Cause, t.Reason = hook.CausePaused, "it was paused when the event came"
+		} else {
+			admission := m.engine.Reserve(t.Destination)
+			t.Cause, t.Reason = admission.Cause, admission.Reason
+			t.Held, t.Deferred = t.Cause != hook.CauseNone, t.Cause == hook.CauseNone && !admission.Inline
 		}
-		t.Deferred = !t.Held && !m.engine.Reserve(t.Destination).Inline
 		a.Event.Targets = append(a.Event.Targets, t)
 	}
 	return a
@@ -472,7 +475,7 @@ func (m *model) turnConnection(id hook.ConnectionID, paused, half bool) {
 	if !m.catalogue.changeConnection(id, func(c *hook.Connection) { c.Paused = paused }) || half {
 		return
 	}
-	route, _ := m.catalogue.Route(id)
+	route, _ := m.catalogue.Route(id, m.catalogue.connections[id].Destination)
 	scope := store.Scope{Project: m.project, Connection: id}
 	var err error
 	switch {

@@ -20,7 +20,7 @@ func (e *Engine) Ready() error {
 	}
 	for _, l := range e.all() {
 		l.mu.Lock()
-		waiting := l.queue.count > 0 && !l.suspending && now.After(l.coolUntil) && now.After(l.tokenAt)
+		waiting := l.queue.Len() > 0 && !l.waitsLocked(now)
 		l.mu.Unlock()
 		if waiting {
 			return fmt.Errorf("deliveries wait, and none was attempted for %s", idle.Round(time.Second))

@@ -13,15 +13,15 @@ import (
 // resumeEvery is how often a Resumer looks.
 const resumeEvery = 10 * time.Second
 
-// Holder is what a Resumer needs of a store. See store.Store for the promises.
-type Holder interface {
+// Releaser is what a Resumer needs of a store. See store.Store for the promises.
+type Releaser interface {
 	Backlog(ctx context.Context, project hook.ProjectID) (map[hook.DestinationID]map[hook.State]int64, error)
 	Release(ctx context.Context, where store.Scope, now time.Time) (int, error)
 }
 
 // ResumerOptions are what a Resumer needs.
 type ResumerOptions struct {
-	Store Holder
+	Store Releaser
 	// Routes yields the ways of all connections, as they are set up now.
 	Routes func() iter.Seq[Route]
 	// Wake makes the engine look in the store, because deliveries are due.

@@ -33,7 +33,7 @@ func TestResumerReleasesWhatNothingHolds(t *testing.T) {
 		_, err := d.store.Accept(d.t.Context(), &hook.Acceptance{Event: ev})
 		d.must(err)
 
-		holder := &unwell{Holder: d.store, fail: 1}
+		holder := &unwell{Releaser: d.store, fail: 1}
 		resumer := deliver.NewResumer(deliver.ResumerOptions{Store: holder, Routes: d.catalogue.routes, Wake: d.engine.Wake, Logger: quiet()})
 		ctx, stop := context.WithCancel(d.t.Context())
 		ended := make(chan error)
@@ -55,7 +55,7 @@ func TestResumerReleasesWhatNothingHolds(t *testing.T) {
 
 // unwell is a store that fails a few times.
 type unwell struct {
-	deliver.Holder
+	deliver.Releaser
 
 	fail int
 }
@@ -65,12 +65,12 @@ func (u *unwell) Backlog(ctx context.Context, project hook.ProjectID) (map[hook.
 	if u.fail >= 0 {
 		return nil, errDisk
 	}
-	return u.Holder.Backlog(ctx, project)
+	return u.Releaser.Backlog(ctx, project)
 }
 
 func (u *unwell) Release(ctx context.Context, where store.Scope, now time.Time) (int, error) {
 	if where.Destination != 0 || where.Connection == 0 {
 		return 0, errors.New("more is released than one connection's")
 	}
-	return u.Holder.Release(ctx, where, now)
+	return u.Releaser.Release(ctx, where, now)
 }

@@ -12,7 +12,7 @@ import (
 // schedule looks after the agenda until ctx ends: it starts workers, with the context
 // of attempts, and claimers, and looks at lanes whose time has come.
 func (e *Engine) schedule(ctx, attempts context.Context, helpers, workers *sync.WaitGroup) {
-	claimers := make(chan struct{}, maxClaimers)
+	claimers, shifters := make(chan struct{}, maxClaimers), make(chan struct{}, maxShifters)
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	for {
@@ -30,17 +30,25 @@ func (e *Engine) schedule(ctx, attempts context.Context, helpers, workers *sync.
 		for _, l := range round.due {
 			e.tend(l, now)
 		}
-		for range round.claims {
-			select {
-			case claimers <- struct{}{}:
-				helpers.Go(func() {
-					defer func() { <-claimers }()
-					e.claimAll(ctx)
-				})
-			default:
-			}
-		}
+		e.help(helpers, claimers, round.claims, func() { e.claimAll(ctx) })
+		e.help(helpers, shifters, round.shifts, func() { e.shiftAll(ctx) })
 		timer.Reset(round.wait)
+	}
+}
+
+// help starts up to so many helpers, as far as there are places for them.
+func (e *Engine) help(helpers *sync.WaitGroup, places chan struct{}, count int, task func()) {
+	for range count {
+		select {
+		case places <- struct{}{}:
+			helpers.Go(func() {
+				task()
+				<-places
+				e.agenda.recheck() // for what came while the place was still taken
+			})
+		default:
+			return
+		}
 	}
 }
 
@@ -51,6 +59,7 @@ func (e *Engine) tend(l *lane, now time.Time) {
 	if l.forgotten {
 		return
 	}
+	e.refreshLocked(l, now)
 	due, sweep := l.due.take(now), l.sweepLocked(now)
 	l.look = l.look || due || sweep
 	e.agenda.start(l, e.startLocked(l, now, l.concurrency))
@@ -72,7 +81,12 @@ func (e *Engine) claimAll(ctx context.Context) {
 func (e *Engine) claim(ctx context.Context, l *lane) {
 	l.mu.Lock()
 	limit := min(e.roomLocked(l), maxClaim)
+	probing, after := l.circuit.State == hook.CircuitHalfOpen, l.probe.last
 	l.mu.Unlock()
+	if probing {
+		e.claimProbe(ctx, l, after)
+		return
+	}
 
 	started := time.Now()
 	until := started.Add(lease)
@@ -90,34 +104,48 @@ func (e *Engine) claim(ctx context.Context, l *lane) {
 	l.mu.Lock()
 	now := time.Now()
 	l.claiming = false
-	if e.stopped.Load() {
-		l.mu.Unlock()
-		for _, job := range jobs {
-			e.giveBack(nil, &item{job: job})
-		}
-		return
-	}
 	switch {
 	case err != nil:
 		l.claimAfter = now.Add(claimBackoff)
 	case limit > 0 && len(jobs) < limit:
-		e.caughtUpLocked(l)
+		e.caughtUpLocked(l, now)
 	}
-	for _, job := range jobs {
-		if !e.enqueueLocked(l, job, until) {
-			e.options.Logger.ErrorContext(ctx, "the store handed out a delivery that is in hand; it is attempted once",
-				"delivery", job.Delivery.ID.String())
-		}
+	stopped, holds, reason := e.stopped.Load(), l.circuit.Holds(), l.circuit.Reason
+	if !stopped && !holds {
+		e.takeInLocked(ctx, l, jobs, until)
+		jobs = nil
 	}
 	l.usedAt = now
 	start := e.startLocked(l, now, l.concurrency)
 	e.planLocked(l, now)
 	l.mu.Unlock()
 	e.begin(l, start)
+	for _, job := range jobs {
+		if stopped {
+			e.giveBack(nil, &item{job: job})
+		} else {
+			e.keepBack(l, reason, &item{job: job})
+		}
+	}
 }
 
-// caughtUpLocked notes that the store held nothing more that was due.
-func (e *Engine) caughtUpLocked(l *lane) {
+// takeInLocked takes claimed deliveries in hand.
+func (e *Engine) takeInLocked(ctx context.Context, l *lane, jobs []*hook.Job, until time.Time) {
+	for _, job := range jobs {
+		if !e.enqueueLocked(l, job, until) {
+			e.options.Logger.ErrorContext(ctx, "the store handed out a delivery that is in hand; it is attempted once",
+				"delivery", job.Delivery.ID.String())
+		}
+	}
+}
+
+// caughtUpLocked notes that the store held nothing more that was due. While a release
+// is under way there will soon be more.
+func (e *Engine) caughtUpLocked(l *lane, now time.Time) {
+	if l.shift.to == release {
+		l.backlog, l.claimAfter = true, now.Add(releaseGap)
+		return
+	}
 	l.look, l.backlog = false, false
 	if _, planned := l.due.next(); l.due.partial && !planned {
 		e.askReview()
@@ -141,6 +169,7 @@ func (e *Engine) keep(ctx context.Context) {
 			e.renew(ctx, now)
 			e.reclaim(ctx, now)
 			e.forget(now)
+			e.revisit(now)
 			continue
 		case <-review.C:
 		case <-e.review:
@@ -195,6 +224,7 @@ func (e *Engine) reviewDue(ctx context.Context) {
 	for _, due := range dues {
 		waiting[due.Destination] = struct{}{}
 		l := e.lock(due.Destination)
+		e.refreshLocked(l, now)
 		l.due.partial = true // this is the first; there may be more behind it
 		if due.At.After(now) {
 			l.due.add(due.At)
@@ -232,6 +262,19 @@ func (e *Engine) forget(now time.Time) {
 		if err := sender.close(); err != nil {
 			e.options.Logger.Warn("a sender could not be closed", "destination", l.id.String(), "error", err)
 		}
+	}
+}
+
+// revisit looks at the circuits that are not closed, in case the settings of their
+// destinations have changed.
+func (e *Engine) revisit(now time.Time) {
+	for _, l := range e.all() {
+		l.mu.Lock()
+		if l.circuit.State != hook.CircuitClosed && !l.forgotten {
+			e.refreshLocked(l, now)
+			e.planLocked(l, now)
+		}
+		l.mu.Unlock()
 	}
 }
 
