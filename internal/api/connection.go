@@ -23,8 +23,7 @@ type ConnectionIn struct {
 type ConnectionOut struct {
 	hook.Connection
 
-	Problem  string   `json:"problem,omitempty" doc:"Why it cannot be used as it is set up"`
-	Warnings []string `json:"warnings,omitempty" doc:"What is set and has no effect yet"`
+	Problem string `json:"problem,omitempty" doc:"Why it cannot be used as it is set up"`
 }
 
 func (s *server) connectionRoutes() []*rest.Route {
@@ -35,7 +34,7 @@ func (s *server) connectionRoutes() []*rest.Route {
 		},
 		{
 			Method: http.MethodPost, Path: "/connection", ID: "connection.create", Role: hook.RoleAdmin, Status: http.StatusCreated,
-			Summary: "Create a connection", In: ConnectionIn{}, Bind: rest.Handle(s.createConnection),
+			Summary: "Create a connection", More: connectionText, In: ConnectionIn{}, Bind: rest.Handle(s.createConnection),
 		},
 		{
 			Method: http.MethodGet, Path: "/connection/{id}", ID: "connection.get", Role: hook.RoleViewer,
@@ -66,11 +65,13 @@ func (s *server) connectionRoutes() []*rest.Route {
 	}
 }
 
+const connectionText = "With order, deliveries with the same key are made one at a time, the oldest first; stuck says what becomes of a key whose " +
+	"oldest delivery fails. delay is from the acceptance to the first attempt, ttl from the acceptance to when a delivery that was not " +
+	"made is canceled, and quiet the hours in which none is made. Events of the project's source " + hook.SystemSource +
+	" tell what happens in the system itself."
+
 func (s *server) showConnection(c *hook.Connection) ConnectionOut {
 	shown := ConnectionOut{Connection: hook.Redact(*c)}
-	if c.Order != nil {
-		shown.Warnings = append(shown.Warnings, "order is kept, but not enforced yet: deliveries may overtake each other")
-	}
 	if compiled, ok := s.Router.Current().Connection(c.ID); ok && compiled.Problem != nil {
 		shown.Problem = compiled.Problem.Error()
 	}

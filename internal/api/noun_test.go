@@ -110,8 +110,8 @@ func TestConnectionLife(t *testing.T) {
 	h := newHarness(t)
 	h.wire()
 	h.call("PATCH", "/connection/orders", `{"types":["order/*"],"filter":"double(data.total) >= 100.0","order":{"key":"data.customer"}}`).
-		want(http.StatusOK).has(`"types":["order/*"]`, "not enforced yet")
-	h.call("PATCH", "/connection/orders", `{"order":null,"types":null}`).want(http.StatusOK).has(`"filter"`).hasNot(`"types"`, `"order"`, "warnings")
+		want(http.StatusOK).has(`"types":["order/*"]`, `"order":{"key":"data.customer"}`)
+	h.call("PATCH", "/connection/orders", `{"order":null,"types":null}`).want(http.StatusOK).has(`"filter"`).hasNot(`"types"`, `"order"`)
 	h.call("POST", "/destination", `{"name":"crm","http":{"url":"https://crm.example.com/"}}`).want(http.StatusCreated)
 	crm := h.call("GET", "/destination/crm", "").id()
 	h.call("PATCH", "/connection/orders", `{"destination":"crm"}`).want(http.StatusOK).has(`"destination":"`+crm+`"`, `"filter"`)
@@ -279,7 +279,7 @@ func TestProjects(t *testing.T) {
 func TestPages(t *testing.T) {
 	h := newHarness(t)
 	for _, name := range []string{"a", "b", "c", "d", "e"} {
-		h.call("POST", "/source", `{"name":"`+name+`","verify":"none"}`).want(http.StatusCreated)
+		h.call("POST", "/destination", `{"name":"`+name+`","http":{"url":"https://erp.example.com/"}}`).want(http.StatusCreated)
 	}
 	type list struct {
 		Data         []struct{ Name string }
@@ -291,7 +291,7 @@ func TestPages(t *testing.T) {
 	var last list
 	for query := "?limit=2"; ; query = "?limit=2&iterator=" + *last.Iterator {
 		last = list{}
-		h.call("GET", "/source"+query, "").want(http.StatusOK).into(&last)
+		h.call("GET", "/destination"+query, "").want(http.StatusOK).into(&last)
 		for _, item := range last.Data {
 			walked = append(walked, item.Name)
 		}
@@ -303,7 +303,7 @@ func TestPages(t *testing.T) {
 		t.Errorf("walked %s", got)
 	}
 	var back list
-	h.call("GET", "/source?limit=2&iterator="+*last.PrevIterator, "").want(http.StatusOK).into(&back)
+	h.call("GET", "/destination?limit=2&iterator="+*last.PrevIterator, "").want(http.StatusOK).into(&back)
 	if len(back.Data) != 2 || back.Data[0].Name != "c" || back.Data[1].Name != "d" {
 		t.Errorf("walked back to %v", back.Data)
 	}
@@ -313,7 +313,7 @@ func TestPages(t *testing.T) {
 		"?limit=0": `["query","limit"]`, "?limit=251": `["query","limit"]`, "?limit=x": `["query","limit"]`,
 		"?iterator=x": `["query","iterator"]`, "?iterator=evt_0000000000001": `["query","iterator"]`,
 	} {
-		h.call("GET", "/source"+query, "").want(http.StatusUnprocessableEntity).has(`"loc":` + loc)
+		h.call("GET", "/destination"+query, "").want(http.StatusUnprocessableEntity).has(`"loc":` + loc)
 	}
 }
 

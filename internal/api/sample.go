@@ -26,7 +26,7 @@ type SampleOut struct {
 // secret made up for it, at the time it was made: it is verified by the source's rule
 // with that secret and that clock, and then takes the way of every event.
 func (s *server) testSource(ctx context.Context, in *rest.One) (*rest.Out[SampleOut], error) {
-	noun, err := s.Store.Sources().Get(ctx, rest.ProjectOf(ctx), in.ID)
+	noun, err := s.ownSource(ctx, in.ID)
 	if err != nil {
 		return nil, err
 	}

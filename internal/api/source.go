@@ -22,7 +22,7 @@ type SourceIn struct {
 type SourceOut struct {
 	hook.Source
 
-	Path        string `json:"path" doc:"Where its requests go, below the server's address"`
+	Path        string `json:"path" doc:"Where its requests go, below the server's address; empty for the system's own source"`
 	HasSecret   bool   `json:"hasSecret"`
 	SecretCount int    `json:"secretCount" doc:"How many secrets are accepted: more than one while rotating"`
 	Problem     string `json:"problem,omitempty" doc:"Why it cannot be used as it is set up"`
@@ -98,6 +98,9 @@ func (s *server) showSource(source *hook.Source) SourceOut {
 		SecretCount: body.CountSecrets(source.SourceSpec),
 	}
 	shown.HasSecret = shown.SecretCount > 0
+	if source.System {
+		shown.Path = "" // nothing is received there
+	}
 	if compiled, ok := s.Router.Current().SourceByID(source.ID); ok && compiled.Problem != nil {
 		shown.Problem = compiled.Problem.Error()
 	}
@@ -126,6 +129,15 @@ func (s *server) getSource(ctx context.Context, in *rest.One) (*rest.Versioned[S
 	return rest.AnswerVersion(source.Version, s.showSource(&source)), nil
 }
 
+// ownSource returns a source that people may change: any but the system's own.
+func (s *server) ownSource(ctx context.Context, ref string) (hook.Source, error) {
+	source, err := s.Store.Sources().Get(ctx, rest.ProjectOf(ctx), ref)
+	if err == nil && source.System {
+		err = hook.Errorf(hook.KindConflict, "the source %q is where the project's own notices come from: it is only there to be connected", source.Name)
+	}
+	return source, err
+}
+
 func (s *server) createSource(ctx context.Context, in *rest.BodyOnly) (*rest.Versioned[SourceOut], error) {
 	var given SourceIn
 	if err := body.Decode(in.RawBody, &given); err != nil {
@@ -145,7 +157,7 @@ func (s *server) createSource(ctx context.Context, in *rest.BodyOnly) (*rest.Ver
 }
 
 func (s *server) putSource(ctx context.Context, in *rest.Change) (*rest.Versioned[SourceOut], error) {
-	source, err := s.Store.Sources().Get(ctx, rest.ProjectOf(ctx), in.ID)
+	source, err := s.ownSource(ctx, in.ID)
 	if err != nil {
 		return nil, err
 	}
@@ -157,7 +169,7 @@ func (s *server) putSource(ctx context.Context, in *rest.Change) (*rest.Versione
 }
 
 func (s *server) patchSource(ctx context.Context, in *rest.Change) (*rest.Versioned[SourceOut], error) {
-	source, err := s.Store.Sources().Get(ctx, rest.ProjectOf(ctx), in.ID)
+	source, err := s.ownSource(ctx, in.ID)
 	if err != nil {
 		return nil, err
 	}
@@ -201,7 +213,7 @@ func (s *server) checkSource(source *hook.Source) error {
 }
 
 func (s *server) deleteSource(ctx context.Context, in *rest.End) (*rest.NoOutput, error) {
-	source, err := s.Store.Sources().Get(ctx, rest.ProjectOf(ctx), in.ID)
+	source, err := s.ownSource(ctx, in.ID)
 	if err != nil {
 		return nil, err
 	}
@@ -215,7 +227,7 @@ func (s *server) deleteSource(ctx context.Context, in *rest.End) (*rest.NoOutput
 }
 
 func (s *server) rotateSource(ctx context.Context, in *rest.OneBody) (*rest.Out[SecretOut], error) {
-	source, err := s.Store.Sources().Get(ctx, rest.ProjectOf(ctx), in.ID)
+	source, err := s.ownSource(ctx, in.ID)
 	if err != nil {
 		return nil, err
 	}
