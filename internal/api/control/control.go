@@ -1,5 +1,5 @@
 // Package control is the part of the API that controls deliveries under way: circuits
-// of destinations, keys of ordered connections, and the record of who did what.
+// of destinations, keys of ordered connections, replays, and the record of who did what.
 package control
 
 import (
@@ -24,6 +24,9 @@ type Options struct {
 	Deliver Deliverer
 	Logger  *slog.Logger
 	Now     func() time.Time
+
+	Replays  Replays
+	Replayer Replayer
 }
 
 // Deliverer is the engine that sends.
@@ -44,7 +47,7 @@ type service struct{ Options }
 // Routes returns the routes of this package.
 func Routes(options Options) []*rest.Route {
 	s := &service{options}
-	return slices.Concat(s.circuitRoutes(), s.keyRoutes(), s.auditRoutes())
+	return slices.Concat(s.circuitRoutes(), s.keyRoutes(), s.replayRoutes(), s.auditRoutes())
 }
 
 // maxReason is how long a reason may be, in bytes.
