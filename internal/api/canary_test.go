@@ -151,6 +151,10 @@ func (h *harness) readable() []string {
 			continue
 		}
 		before, after, one := strings.Cut(e.Path, "{id}")
+		if e.ID == "key.list" {
+			paths = append(paths, e.Path+"?parked=true")
+			continue
+		}
 		if !one {
 			paths = append(paths, e.Path, e.Path+"?limit=1")
 			continue

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"net/http"
@@ -30,7 +31,8 @@ type RetryIn struct {
 
 // RetryFilter selects deliveries; what is absent selects all.
 type RetryFilter struct {
-	State       string    `json:"state,omitempty" enum:"failed,canceled,held" doc:"Default failed"`
+	State       string    `json:"state,omitempty" enum:"failed,canceled,held" doc:"Default failed; held with a cause"`
+	Cause       string    `json:"cause,omitempty" enum:"paused,circuit,parked" doc:"Held for this cause"`
 	Event       string    `json:"event,omitempty" doc:"Of this event"`
 	Connection  string    `json:"connection,omitempty" doc:"Over this connection: id or name"`
 	Destination string    `json:"destination,omitempty" doc:"To this destination: id or name"`
@@ -86,6 +88,8 @@ func (s *server) deliveryRoutes() []*rest.Route {
 
 type listDeliveriesIn struct {
 	State       string `query:"state" enum:"pending,sending,succeeded,failed,held,canceled" doc:"In this state"`
+	Cause       string `query:"cause" enum:"paused,circuit,parked" doc:"Held for this cause"`
+	Replay      string `query:"replay" doc:"Made or retried by this replay; without a state those that have not ended"`
 	Event       string `query:"event" doc:"Of this event"`
 	Connection  string `query:"connection" doc:"Over this connection: id or name"`
 	Destination string `query:"destination" doc:"To this destination: id or name"`
@@ -93,36 +97,61 @@ type listDeliveriesIn struct {
 	rest.Paging
 }
 
-func (s *server) listDeliveries(ctx context.Context, in *listDeliveriesIn) (*rest.Out[rest.List[hook.Delivery]], error) {
-	req, err := rest.PageOf(in.Paging, hook.ParseID[hook.DeliveryID])
+func (s *server) listDeliveries(ctx context.Context, in *listDeliveriesIn) (*rest.Out[rest.List[DeliveryOut]], error) {
+	query, err := s.deliveryQuery(ctx, in)
 	if err != nil {
 		return nil, err
-	}
-	query := store.DeliveryQuery{Project: rest.ProjectOf(ctx), After: in.After, Before: in.Before, Page: req}
-	if in.State != "" {
-		if err := query.State.UnmarshalText([]byte(in.State)); err != nil {
-			return nil, rest.InvalidQuery("state", err.Error())
-		}
-	}
-	if in.Event != "" {
-		if query.Event, err = hook.ParseID[hook.EventID](in.Event); err != nil {
-			return nil, rest.InvalidQuery("event", err.Error())
-		}
-	}
-	if query.Connection, err = lookup.Connection(ctx, s.Store, query.Project, in.Connection); err != nil {
-		return nil, rest.UnknownRef("connection", err)
-	}
-	if query.Destination, err = lookup.Destination(ctx, s.Store, query.Project, in.Destination); err != nil {
-		return nil, rest.UnknownRef("destination", err)
 	}
 	found, err := s.Store.Deliveries(ctx, query)
 	if err != nil {
 		return nil, err
 	}
-	return rest.ListOf[hook.DeliveryID](found, showDelivery), nil
+	show := s.showDeliveries(ctx)
+	list := rest.ListOf[hook.DeliveryID](found, func(d *hook.Delivery) DeliveryOut {
+		shown, failed := show(d)
+		err = errors.Join(err, failed)
+		return shown
+	})
+	return list, err
 }
 
-func showDelivery(d *hook.Delivery) hook.Delivery { return *d }
+func (s *server) deliveryQuery(ctx context.Context, in *listDeliveriesIn) (query store.DeliveryQuery, err error) {
+	query = store.DeliveryQuery{Project: rest.ProjectOf(ctx), After: in.After, Before: in.Before}
+	if query.Page, err = rest.PageOf(in.Paging, hook.ParseID[hook.DeliveryID]); err != nil {
+		return query, err
+	}
+	if in.State != "" {
+		if err := query.State.UnmarshalText([]byte(in.State)); err != nil {
+			return query, rest.InvalidQuery("state", err.Error())
+		}
+	}
+	if in.Cause != "" {
+		if err := query.Cause.UnmarshalText([]byte(in.Cause)); err != nil {
+			return query, rest.InvalidQuery("cause", err.Error())
+		}
+		if query.State != 0 && query.State != hook.StateHeld {
+			return query, rest.InvalidQuery("cause", "only deliveries that are held have a cause: leave out the state "+in.State)
+		}
+		query.State = hook.StateHeld
+	}
+	if in.Replay != "" {
+		if query.Replay, err = hook.ParseID[hook.ReplayID](in.Replay); err != nil {
+			return query, rest.InvalidQuery("replay", err.Error())
+		}
+	}
+	if in.Event != "" {
+		if query.Event, err = hook.ParseID[hook.EventID](in.Event); err != nil {
+			return query, rest.InvalidQuery("event", err.Error())
+		}
+	}
+	if query.Connection, err = lookup.Connection(ctx, s.Store, query.Project, in.Connection); err != nil {
+		return query, rest.UnknownRef("connection", err)
+	}
+	if query.Destination, err = lookup.Destination(ctx, s.Store, query.Project, in.Destination); err != nil {
+		return query, rest.UnknownRef("destination", err)
+	}
+	return query, nil
+}
 
 func (s *server) findDelivery(ctx context.Context, ref string) (hook.Delivery, error) {
 	id, err := hook.ParseID[hook.DeliveryID](ref)
@@ -132,12 +161,13 @@ func (s *server) findDelivery(ctx context.Context, ref string) (hook.Delivery, e
 	return s.Store.Delivery(ctx, rest.ProjectOf(ctx), id)
 }
 
-func (s *server) getDelivery(ctx context.Context, in *rest.One) (*rest.Out[hook.Delivery], error) {
+func (s *server) getDelivery(ctx context.Context, in *rest.One) (*rest.Out[DeliveryOut], error) {
 	d, err := s.findDelivery(ctx, in.ID)
 	if err != nil {
 		return nil, err
 	}
-	return rest.Answer(d), nil
+	shown, err := s.showDeliveries(ctx)(&d)
+	return rest.Answer(shown), err
 }
 
 func (s *server) listAttempts(ctx context.Context, in *rest.One) (*rest.Out[AttemptList], error) {
@@ -155,7 +185,7 @@ func (s *server) listAttempts(ctx context.Context, in *rest.One) (*rest.Out[Atte
 	return rest.Answer(AttemptList{Data: attempts, Done: true}), nil
 }
 
-func (s *server) retryDelivery(ctx context.Context, in *rest.One) (*rest.Out[hook.Delivery], error) {
+func (s *server) retryDelivery(ctx context.Context, in *rest.One) (*rest.Out[DeliveryOut], error) {
 	d, err := s.findDelivery(ctx, in.ID)
 	if err != nil {
 		return nil, err
@@ -172,7 +202,7 @@ func (s *server) retryDelivery(ctx context.Context, in *rest.One) (*rest.Out[hoo
 	return s.getDelivery(ctx, in)
 }
 
-func (s *server) cancelDelivery(ctx context.Context, in *rest.OneBody) (*rest.Out[hook.Delivery], error) {
+func (s *server) cancelDelivery(ctx context.Context, in *rest.OneBody) (*rest.Out[DeliveryOut], error) {
 	given := CancelIn{}
 	if len(in.RawBody) > 0 {
 		if err := body.Decode(in.RawBody, &given); err != nil {
@@ -297,6 +327,15 @@ func (s *server) retryQuery(ctx context.Context, filter *RetryFilter) (store.Del
 			err = fmt.Errorf("%s deliveries are not retried in bulk: use failed, canceled or held", query.State)
 		}
 		note("state", err)
+	}
+	if filter.Cause != "" {
+		note("cause", query.Cause.UnmarshalText([]byte(filter.Cause)))
+		if filter.State == "" {
+			query.State = hook.StateHeld
+		}
+		if query.State != hook.StateHeld {
+			note("cause", errors.New("only deliveries that are held have a cause"))
+		}
 	}
 	var err error
 	if filter.Event != "" {

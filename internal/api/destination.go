@@ -27,6 +27,8 @@ type DestinationOut struct {
 	HasSecret      bool `json:"hasSecret" doc:"Whether its deliveries are signed"`
 	SecretCount    int  `json:"secretCount" doc:"How many secrets sign: more than one while rotating"`
 	HasCredentials bool `json:"hasCredentials" doc:"Whether it is given credentials"`
+
+	CircuitState hook.Circuit `json:"circuitState" doc:"What attempts showed of it; circuit is the policy"`
 }
 
 // PauseIn says why something is paused.
@@ -100,8 +102,9 @@ func (s *server) destinationRoutes() []*rest.Route {
 	}
 }
 
-func showDestination(d *hook.Destination) DestinationOut {
-	shown := DestinationOut{Destination: hook.Redact(*d)}
+func (s *server) showDestination(d *hook.Destination) DestinationOut {
+	shown := DestinationOut{Destination: hook.Redact(*d), CircuitState: s.Deliver.Circuit(d.ID)}
+	shown.CircuitState.Destination, shown.CircuitState.Project = d.ID, d.Project // one that never opened may not know
 	if d.HTTP != nil {
 		shown.SecretCount = body.CountSecrets(d.HTTP.Sign)
 		shown.HasCredentials = body.CountSecrets(d.HTTP.Auth) > 0
@@ -121,7 +124,7 @@ func (s *server) listDestinations(ctx context.Context, in *listDestinationsIn) (
 	if err != nil {
 		return nil, err
 	}
-	return rest.ListOf[hook.DestinationID](found, showDestination), nil
+	return rest.ListOf[hook.DestinationID](found, s.showDestination), nil
 }
 
 func (s *server) getDestination(ctx context.Context, in *rest.One) (*rest.Versioned[DestinationOut], error) {
@@ -129,7 +132,7 @@ func (s *server) getDestination(ctx context.Context, in *rest.One) (*rest.Versio
 	if err != nil {
 		return nil, err
 	}
-	return rest.AnswerVersion(d.Version, showDestination(&d)), nil
+	return rest.AnswerVersion(d.Version, s.showDestination(&d)), nil
 }
 
 func (s *server) createDestination(ctx context.Context, in *rest.BodyOnly) (*rest.Versioned[DestinationOut], error) {
@@ -147,7 +150,7 @@ func (s *server) createDestination(ctx context.Context, in *rest.BodyOnly) (*res
 	if err := s.changed(ctx, "created a destination", d.ID); err != nil {
 		return nil, err
 	}
-	return rest.AnswerVersion(d.Version, showDestination(&d)), nil
+	return rest.AnswerVersion(d.Version, s.showDestination(&d)), nil
 }
 
 func (s *server) putDestination(ctx context.Context, in *rest.Change) (*rest.Versioned[DestinationOut], error) {
@@ -229,7 +232,7 @@ func (s *server) saveDestination(ctx context.Context, d *hook.Destination, what 
 	if err := s.changed(ctx, what, d.ID); err != nil {
 		return nil, err
 	}
-	return rest.AnswerVersion(d.Version, showDestination(d)), nil
+	return rest.AnswerVersion(d.Version, s.showDestination(d)), nil
 }
 
 // checkDestination returns everything that is wrong with a destination before it is
@@ -396,6 +399,7 @@ func (s *server) followDestination(ctx context.Context, d *hook.Destination) (*r
 // caller does not wait for the end of a long backlog.
 func (s *server) follow(ctx context.Context, scope store.Scope, paused bool, reason string) (*rest.Out[PauseOut], error) {
 	ctx = context.WithoutCancel(ctx)
+	scope.Cause = hook.CausePaused // what a circuit holds, or a parked key, is not over
 	shown := PauseOut{Paused: paused}
 	var err error
 	if paused {

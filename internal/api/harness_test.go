@@ -19,12 +19,14 @@ import (
 
 	"malote.dev/malote/internal/account"
 	"malote.dev/malote/internal/api/rest"
+	"malote.dev/malote/internal/deliver"
 	"malote.dev/malote/internal/destination"
 	"malote.dev/malote/internal/destination/webhook"
 	"malote.dev/malote/internal/egress"
 	"malote.dev/malote/internal/flow"
 	"malote.dev/malote/internal/hook"
 	"malote.dev/malote/internal/ingest"
+	"malote.dev/malote/internal/replay"
 	"malote.dev/malote/internal/route"
 	"malote.dev/malote/internal/signature"
 	"malote.dev/malote/internal/store/sqlite"
@@ -47,15 +49,43 @@ type harness struct {
 	tokens   map[hook.Role]string // of the default project
 }
 
-// lanes have room for nothing, and remember who was woken.
+// lanes have room for nothing, and remember who was woken and probed.
 type lanes struct {
-	mu    sync.Mutex
-	woken []hook.DestinationID
+	mu       sync.Mutex
+	woken    []hook.DestinationID
+	probed   []hook.DestinationID
+	circuits map[hook.DestinationID]hook.Circuit
+	status   deliver.LaneStatus
 }
 
-func (*lanes) Reserve(hook.DestinationID) bool { return false }
-func (*lanes) Release(hook.DestinationID)      {}
-func (*lanes) Dispatch(*hook.Job)              {}
+func (*lanes) Reserve(hook.DestinationID) hook.Admission { return hook.Admission{} }
+func (*lanes) Release(hook.DestinationID)                {}
+func (*lanes) Dispatch(*hook.Job)                        {}
+
+func (l *lanes) Circuit(id hook.DestinationID) hook.Circuit {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.circuits[id]
+}
+
+func (l *lanes) turn(id hook.DestinationID, circuit hook.Circuit) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.circuits[id] = circuit
+}
+
+func (l *lanes) CloseCircuit(_ context.Context, id hook.DestinationID) error {
+	l.turn(id, l.Circuit(id).Closed(time.Now()))
+	return nil
+}
+
+func (l *lanes) ProbeNow(id hook.DestinationID) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.probed = append(l.probed, id)
+}
+
+func (l *lanes) Lane(hook.DestinationID) deliver.LaneStatus { return l.status }
 
 func (l *lanes) Wake(id hook.DestinationID) {
 	l.mu.Lock()
@@ -100,7 +130,10 @@ func (*fakeDriver) Close() error { return nil }
 func newHarness(t testing.TB) *harness {
 	t.Helper()
 	store := sqlitetest.Open(t)
-	h := &harness{t: t, sqlite: store, lanes: &lanes{}, log: &syncBuffer{}, tokens: map[hook.Role]string{}}
+	if _, err := store.Reclaim(t.Context(), time.Now()); err != nil { // a key has no head before
+		t.Fatal(err)
+	}
+	h := &harness{t: t, sqlite: store, lanes: &lanes{circuits: map[hook.DestinationID]hook.Circuit{}}, log: &syncBuffer{}, tokens: map[hook.Role]string{}}
 	logger := slog.New(slog.NewJSONHandler(h.log, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	gallery, err := signature.NewGallery()
 	if err != nil {
@@ -124,6 +157,7 @@ func newHarness(t testing.TB) *harness {
 	h.accounts = account.New(store, time.Now)
 	h.server, err = newServer(t.Context(), Options{
 		Store: store, Accounts: h.accounts, Router: router, Gallery: gallery, Ingest: door, Deliver: h.lanes,
+		Replayer: replay.New(replay.Options{Replays: store, Log: store, Catalogue: router.Current, Circuit: h.lanes.Circuit, Wake: h.lanes.Wake, Logger: logger}),
 		Rules: flow.Rules{
 			Source:      func(spec *hook.SourceSpec) error { _, err := compile(spec); return err },
 			Destination: webhook.NewFactory(webhook.Options{Guard: guard, Logger: logger}).Check,

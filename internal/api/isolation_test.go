@@ -52,9 +52,15 @@ func TestProjectsAreIsolated(t *testing.T) {
 	if tried < 40 {
 		t.Errorf("only %d tries: the table has changed", tried)
 	}
-	for _, list := range []string{"/source", "/destination", "/connection", "/event", "/delivery", "/refused", "/stats/source", "/stats/backlog"} {
+	for _, list := range []string{
+		"/destination", "/connection", "/event", "/delivery", "/refused", "/stats/destination", "/stats/backlog", "/stats/health", "/key?parked=true", "/replay",
+	} {
 		h.call("GET", list, "", theirs...).want(http.StatusOK).has(`"data":[]`)
 	}
+	for _, list := range []string{"/source", "/stats/source"} { // the system's own is theirs
+		h.call("GET", list, "", theirs...).want(http.StatusOK).hasNot("shop", ids["source"][1])
+	}
+	h.call("GET", "/audit", "", theirs...).want(http.StatusOK).hasNot("connection.create", ids["destination"][1])
 	h.call("GET", "/token", "", theirs...).want(http.StatusOK).hasNot("test-admin")
 	h.call("POST", "/event", `{"source":"`+ids["source"][1]+`","payload":1}`, theirs...).want(http.StatusUnprocessableEntity)
 	h.call("POST", "/connection", `{"name":"x","source":"`+ids["source"][1]+`","destination":"`+ids["destination"][1]+`"}`, theirs...).

@@ -8,7 +8,9 @@ import (
 	"time"
 
 	"malote.dev/malote/internal/account"
+	"malote.dev/malote/internal/api/control"
 	"malote.dev/malote/internal/api/rest"
+	"malote.dev/malote/internal/api/stats"
 	"malote.dev/malote/internal/destination"
 	"malote.dev/malote/internal/flow"
 	"malote.dev/malote/internal/hook"
@@ -24,11 +26,14 @@ type Options struct {
 	Router   *route.Router
 	Gallery  *profiles.Gallery
 	Ingest   Ingester
-	Deliver  Waker
+	Deliver  Deliverer
+	Replayer control.Replayer
 	Rules    flow.Rules // what sources, destinations and connections are held to before they are stored
 	// Senders makes the sender of a destination, for tests of the destination.
 	Senders func(*hook.Destination) (*destination.Sender, error)
 	Live    *Live
+	// Remote returns the address of a caller for the audit; nil: that of the connection.
+	Remote  func(*http.Request) string
 	UI      http.Handler // nil: no user interface
 	Version string
 	Logger  *slog.Logger
@@ -43,9 +48,10 @@ type Ingester interface {
 	Readmit(ctx context.Context, refusal *hook.Refusal) (hook.Receipt, error)
 }
 
-// Waker is told that deliveries of a destination have become due.
-type Waker interface {
-	Wake(destination hook.DestinationID)
+// Deliverer is the engine that sends.
+type Deliverer interface {
+	control.Deliverer
+	stats.Lanes
 }
 
 // server is what the handlers share.
@@ -83,7 +89,7 @@ func (s *server) handler() (*rest.Server, error) {
 	return rest.New(rest.Options{
 		Title: "Malote", About: about, Version: s.Version, Routes: s.table(),
 		Authenticate: s.Accounts.Authenticate, Project: s.projectRef, Home: s.home,
-		UI: s.UI, Logger: s.Logger, Now: s.Now,
+		Audit: s.Store, Remote: s.Remote, UI: s.UI, Logger: s.Logger, Now: s.Now,
 	})
 }
 

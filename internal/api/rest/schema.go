@@ -51,6 +51,30 @@ func (stateSchema) Schema(huma.Registry) *huma.Schema {
 	return &huma.Schema{Type: huma.TypeString, Enum: states}
 }
 
+// causeSchema describes hook.Cause.
+type causeSchema struct{}
+
+// Schema implements the generator's interface.
+func (causeSchema) Schema(huma.Registry) *huma.Schema {
+	causes := make([]any, 0, int(hook.CauseParked))
+	for cause := hook.CausePaused; cause <= hook.CauseParked; cause++ {
+		causes = append(causes, cause.String())
+	}
+	return &huma.Schema{Type: huma.TypeString, Enum: causes}
+}
+
+// circuitStateSchema describes hook.CircuitState.
+type circuitStateSchema struct{}
+
+// Schema implements the generator's interface.
+func (circuitStateSchema) Schema(huma.Registry) *huma.Schema {
+	states := make([]any, 0, int(hook.CircuitRamp)+1)
+	for state := hook.CircuitClosed; state <= hook.CircuitRamp; state++ {
+		states = append(states, state.String())
+	}
+	return &huma.Schema{Type: huma.TypeString, Enum: states}
+}
+
 // roleSchema describes hook.Role.
 type roleSchema struct{}
 
@@ -98,6 +122,8 @@ func newRegistry() huma.Registry {
 		{reflect.TypeFor[hook.Duration](), reflect.TypeFor[durationSchema]()},
 		{reflect.TypeFor[hook.Rate](), reflect.TypeFor[rateSchema]()},
 		{reflect.TypeFor[hook.State](), reflect.TypeFor[stateSchema]()},
+		{reflect.TypeFor[hook.Cause](), reflect.TypeFor[causeSchema]()},
+		{reflect.TypeFor[hook.CircuitState](), reflect.TypeFor[circuitStateSchema]()},
 		{reflect.TypeFor[hook.Role](), reflect.TypeFor[roleSchema]()},
 		{reflect.TypeFor[hook.Field](), reflect.TypeFor[fieldSchema]()},
 		{reflect.TypeFor[hook.Sign](), reflect.TypeFor[signSchema]()},

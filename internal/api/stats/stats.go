@@ -14,6 +14,7 @@ import (
 	"malote.dev/malote/internal/api/lookup"
 	"malote.dev/malote/internal/api/rest"
 	"malote.dev/malote/internal/hook"
+	"malote.dev/malote/internal/route"
 	"malote.dev/malote/internal/store"
 )
 
@@ -85,13 +86,16 @@ type DestinationBacklog struct {
 type Options struct {
 	Nouns   lookup.Tables
 	Numbers store.Numbers
+	Health  store.Health
+	Router  *route.Router
+	Lanes   Lanes
 	Now     func() time.Time
 }
 
 // service is what the handlers share.
 type service struct{ Options }
 
-// Routes returns the routes below /stats.
+// Routes returns the routes of this package.
 func Routes(options Options) []*rest.Route {
 	s := &service{options}
 	kinds := []string{"source", "connection", "destination"}
@@ -120,7 +124,7 @@ func Routes(options Options) []*rest.Route {
 			Summary: "Count what happened with a " + kind + " over time", Bind: rest.Handle(series),
 		})
 	}
-	return routes
+	return append(routes, s.healthRoutes()...)
 }
 
 // Span is a span of time.
