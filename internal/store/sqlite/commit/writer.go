@@ -272,7 +272,10 @@ func (w *Writer[B]) batch(ctx context.Context, ops []*Operation[B]) {
 			w.batch(ctx, ops[i:i+1])
 		}
 	case len(ops) == 1:
-		w.options.Logger.ErrorContext(ctx, "an operation cannot be stored", "error", err)
+		// An operation may also refuse: whoever asked for it is told, and nothing is wrong here.
+		if hook.KindOf(err) == hook.KindInternal {
+			w.options.Logger.ErrorContext(ctx, "an operation cannot be stored", "error", err)
+		}
 		w.finish(ops[0], err)
 	default:
 		w.options.Logger.ErrorContext(ctx, "the store's own upkeep fails", "error", err)
