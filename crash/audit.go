@@ -15,11 +15,14 @@ import (
 // The parts of the API's nouns that the audit looks at.
 type (
 	event struct {
-		ID         string   `json:"id"`
-		Source     string   `json:"source"`
-		ProviderID string   `json:"providerId"`
-		Duplicates int64    `json:"duplicates"`
-		Targets    []target `json:"targets"`
+		ID         string    `json:"id"`
+		Source     string    `json:"source"`
+		Type       string    `json:"type"`
+		ProviderID string    `json:"providerId"`
+		Replay     string    `json:"replay"`
+		ReceivedAt time.Time `json:"receivedAt"`
+		Duplicates int64     `json:"duplicates"`
+		Targets    []target  `json:"targets"`
 	}
 	target struct {
 		Delivery   string `json:"delivery"`
@@ -31,8 +34,24 @@ type (
 		Connection  string `json:"connection"`
 		Destination string `json:"destination"`
 		State       string `json:"state"`
+		Cause       string `json:"cause"`
 		Reason      string `json:"reason"`
+		OrderKey    string `json:"orderKey"`
+		Replay      string `json:"replay"`
 		Attempts    int64  `json:"attempts"`
+		Probes      int64  `json:"probes"`
+	}
+	replay struct {
+		ID       string `json:"id"`
+		State    string `json:"state"`
+		Mode     string `json:"mode"`
+		Reason   string `json:"reason"`
+		Progress struct {
+			Made      int64 `json:"made"`
+			Succeeded int64 `json:"succeeded"`
+			Failed    int64 `json:"failed"`
+			Canceled  int64 `json:"canceled"`
+		} `json:"progress"`
 	}
 	noun struct {
 		ID     string `json:"id"`
@@ -68,10 +87,29 @@ type result struct {
 	deliveries                       int
 	states                           map[string]int
 	duplicated, askedFor             int
-	lost, overlapping, stranded      int
+	lost, disordered                 int
+	overlapping, stranded            int
+	ordered, keys                    int            // deliveries whose order was looked at, and their keys
+	notices                          map[string]int // by type
+	replays                          map[string]int // by state
+	operated                         string         // what the operator did
+}
+
+func plural(count int, what string) string { return fmt.Sprintf("%d × %s", count, what) }
+
+// listed tells how many of each kind there are.
+func listed(counts map[string]int) string {
+	var parts []string
+	for _, name := range slices.Sorted(maps.Keys(counts)) {
+		parts = append(parts, plural(counts[name], name))
+	}
+	return strings.Join(parts, ", ")
 }
 
 func (r *result) print() {
+	fmt.Printf("operator     %s\n", r.operated)
+	fmt.Printf("system       %s\n", listed(r.notices))
+	fmt.Printf("replays      %s\n", listed(r.replays))
 	fmt.Printf("acknowledged %d events (and %d repetitions of them)\n", r.acknowledged, r.repeated)
 	fmt.Printf("delivered    %d of %d deliveries, in %d requests", r.states["succeeded"], r.deliveries, r.requests)
 	for _, state := range slices.Sorted(maps.Keys(r.states)) {
@@ -80,7 +118,8 @@ func (r *result) print() {
 		}
 	}
 	fmt.Printf("\nduplicated   %d (besides %d that were asked for)\n", r.duplicated, r.askedFor)
-	fmt.Printf("overlapping  %d\nstranded     %d\nlost         %d\n", r.overlapping, r.stranded, r.lost)
+	fmt.Printf("overlapping  %d\nstranded     %d\n", r.overlapping, r.stranded)
+	fmt.Printf("lost         %d\nout of order %d (of %d deliveries of %d keys)\n", r.lost, r.disordered, r.ordered, r.keys)
 }
 
 // audit compares what the providers and the receivers know with what the program says.
@@ -88,34 +127,31 @@ type audit struct {
 	system   *system
 	receiver *receiver
 	ledger   *ledger
-	asked    map[string]int
+	operator *operator
 	faults   *faults
 	began    time.Time
 
-	events     map[string]*event
-	deliveries map[string]*delivery
-	sources    map[string]string // name by id
+	events      map[string]*event
+	deliveries  map[string]*delivery
+	sources     map[string]string // name by id
+	connections map[string]string // name by id
 }
 
 func (a *audit) run(ctx context.Context) (*result, error) {
 	a.receiver.healed.Store(true)
 	got := &result{
-		acknowledged: len(a.ledger.known), repeated: a.ledger.repeats, states: map[string]int{},
+		acknowledged: len(a.ledger.known), repeated: a.ledger.repeats, operated: a.operator.summary(),
+		states: map[string]int{}, notices: map[string]int{}, replays: map[string]int{},
 	}
-	if err := a.drain(ctx); err != nil {
-		return nil, err
-	}
-	if err := a.resume(ctx, got); err != nil {
-		return nil, err
-	}
-	if err := a.drain(ctx); err != nil {
-		return nil, err
-	}
-	if err := a.read(ctx); err != nil {
-		return nil, err
+	for _, step := range []func(context.Context, *result) error{a.resume, a.drain, a.read, a.checkReplays} {
+		if err := step(ctx, got); err != nil {
+			return nil, err
+		}
 	}
 	a.checkEvents(got)
 	a.checkDeliveries(got)
+	a.checkEnds()
+	a.checkOrder(got)
 	if err := a.checkNumbers(ctx); err != nil {
 		return nil, err
 	}
@@ -123,36 +159,31 @@ func (a *audit) run(ctx context.Context) (*result, error) {
 		return nil, err
 	}
 	a.system.doctor(ctx)
+	a.receiver.suspicions.Wait()
 	a.receiver.mu.Lock()
 	defer a.receiver.mu.Unlock()
 	got.requests = a.receiver.requests
-	for id, times := range a.receiver.overlaps {
+	for name, times := range a.receiver.overlaps {
 		got.overlapping += times
-		a.faults.add("%s: an attempt began while another one was under way", id)
+		a.faults.add("%s: an attempt began while another one was under way, %d times", name, times)
 	}
 	return got, nil
 }
 
-// drain waits until nothing is under way.
-func (a *audit) drain(ctx context.Context) error {
-	deadline := time.Now().Add(drainTime)
-	for {
-		var all struct {
-			Data []backlog `json:"data"`
-		}
-		if err := a.system.must(ctx, http.MethodGet, "/stats/backlog", &all); err != nil {
+// drain waits until nothing is under way and nothing is held. What is parked waits for
+// a person, and is released.
+func (a *audit) drain(ctx context.Context, _ *result) error {
+	for deadline := time.Now().Add(drainTime); ; {
+		if err := a.releaseParked(ctx); err != nil {
 			return err
 		}
-		waiting := int64(0)
-		for _, b := range all.Data {
-			waiting += b.States["pending"] + b.States["sending"]
-		}
-		if waiting == 0 {
-			return nil
+		open, err := a.open(ctx)
+		if err != nil || open == 0 {
+			return err
 		}
 		if time.Now().After(deadline) {
-			a.faults.add("%d deliveries are still under way %s after the end: %+v", waiting, drainTime, all.Data)
-			return nil
+			a.faults.add("%d deliveries and replays are still under way %s after the end", open, drainTime)
+			return a.showOpen(ctx)
 		}
 		if !pause(ctx, 250*time.Millisecond) {
 			return ctx.Err()
@@ -160,7 +191,58 @@ func (a *audit) drain(ctx context.Context) error {
 	}
 }
 
-// resume looks whether whatever is held is held for a reason that lasts, and ends that.
+// open counts deliveries and replays that have not ended.
+func (a *audit) open(ctx context.Context) (int64, error) {
+	var all struct {
+		Data []backlog `json:"data"`
+	}
+	if err := a.system.must(ctx, http.MethodGet, "/stats/backlog", &all); err != nil {
+		return 0, err
+	}
+	open := int64(0)
+	for _, b := range all.Data {
+		open += b.States["pending"] + b.States["sending"] + b.States["held"]
+	}
+	replays, err := list[replay](ctx, a.system, "/replay")
+	for i := range replays {
+		if replays[i].State == "running" {
+			open++
+		}
+	}
+	return open, err
+}
+
+// showOpen tells some of the deliveries that have not ended.
+func (a *audit) showOpen(ctx context.Context) error {
+	for _, state := range []string{"held", "pending", "sending"} {
+		var found page[delivery]
+		if err := a.system.must(ctx, http.MethodGet, "/delivery?limit=5&state="+state, &found); err != nil {
+			return err
+		}
+		for i := range found.Data {
+			fmt.Printf("  still open: %+v\n", found.Data[i])
+		}
+	}
+	return nil
+}
+
+// releaseParked releases the keys whose heads are parked.
+func (a *audit) releaseParked(ctx context.Context) error {
+	keys, err := list[key](ctx, a.system, "/key?parked=true")
+	if err != nil {
+		return err
+	}
+	for _, k := range keys {
+		call := exchange{http.MethodPost, "/connection/" + k.Connection + "/key/release", map[string]string{"key": k.Key}}
+		if _, err := a.system.exchange(ctx, call, nil); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// resume looks whether whatever is held by a pause is held for one that lasts, and ends
+// that.
 func (a *audit) resume(ctx context.Context, got *result) error {
 	paused := map[string]bool{}
 	for _, kind := range []string{"connection", "destination"} {
@@ -198,14 +280,16 @@ func (a *audit) resume(ctx context.Context, got *result) error {
 // strandTime is how long a delivery may be held after what held it was resumed.
 const strandTime = 20 * time.Second
 
-// stranded returns the deliveries that stay held although nothing is paused.
+// stranded returns the deliveries that stay held by a pause although nothing is paused.
 func (a *audit) stranded(ctx context.Context, paused map[string]bool) ([]delivery, error) {
 	for deadline := time.Now().Add(strandTime); ; {
 		held, err := list[delivery](ctx, a.system, "/delivery?state=held")
 		if err != nil {
 			return nil, err
 		}
-		held = slices.DeleteFunc(held, func(d delivery) bool { return paused[d.Connection] || paused[d.Destination] })
+		held = slices.DeleteFunc(held, func(d delivery) bool {
+			return d.Cause != "paused" || paused[d.Connection] || paused[d.Destination]
+		})
 		if len(held) == 0 || time.Now().After(deadline) {
 			return held, nil
 		}
@@ -242,14 +326,14 @@ func list[T any](ctx context.Context, s *system, path string) ([]T, error) {
 }
 
 // read reads the whole log.
-func (a *audit) read(ctx context.Context) error {
-	a.events, a.deliveries, a.sources = map[string]*event{}, map[string]*delivery{}, map[string]string{}
-	sources, err := list[noun](ctx, a.system, "/source")
-	if err != nil {
+func (a *audit) read(ctx context.Context, got *result) error {
+	a.events, a.deliveries = map[string]*event{}, map[string]*delivery{}
+	var err error
+	if a.sources, err = a.names(ctx, "/source"); err != nil {
 		return err
 	}
-	for _, n := range sources {
-		a.sources[n.ID] = n.Name
+	if a.connections, err = a.names(ctx, "/connection"); err != nil {
+		return err
 	}
 	events, err := list[event](ctx, a.system, "/event")
 	if err != nil {
@@ -257,6 +341,9 @@ func (a *audit) read(ctx context.Context) error {
 	}
 	for i := range events {
 		a.events[events[i].ID] = &events[i]
+		if a.sources[events[i].Source] == "malote" {
+			got.notices[events[i].Type]++
+		}
 	}
 	deliveries, err := list[delivery](ctx, a.system, "/delivery")
 	if err != nil {
@@ -271,9 +358,19 @@ func (a *audit) read(ctx context.Context) error {
 	return nil
 }
 
+// names returns the names of a kind of noun by their ids.
+func (a *audit) names(ctx context.Context, path string) (map[string]string, error) {
+	nouns, err := list[noun](ctx, a.system, path)
+	found := map[string]string{}
+	for _, n := range nouns {
+		found[n.ID] = n.Name
+	}
+	return found, err
+}
+
 // checkEvents looks for each acknowledged order, and for orders that became two events.
 func (a *audit) checkEvents(got *result) {
-	connections := map[string]int{"shop": 2, "hub": 2, "plain": 3} // without the doomed one
+	wanted := targets()
 	for _, o := range a.ledger.known {
 		ev := a.events[o.event]
 		switch {
@@ -282,13 +379,16 @@ func (a *audit) checkEvents(got *result) {
 			a.faults.add("the order %s was acknowledged as %s, which is not there", o.id, o.event)
 		case ev.ProviderID != o.id || a.sources[ev.Source] != o.source:
 			a.faults.add("%s is the order %s of %s, not %s of %s", ev.ID, ev.ProviderID, a.sources[ev.Source], o.id, o.source)
-		case len(ev.Targets) < connections[o.source]:
+		case len(ev.Targets) < wanted[o.source]:
 			got.lost++
-			a.faults.add("%s has %d deliveries, want at least %d", ev.ID, len(ev.Targets), connections[o.source])
+			a.faults.add("%s has %d deliveries, want at least %d", ev.ID, len(ev.Targets), wanted[o.source])
 		}
 	}
 	first := map[[2]string]string{}
 	for _, ev := range a.events {
+		if ev.Replay != "" || a.sources[ev.Source] == "malote" {
+			continue
+		}
 		order := [2]string{ev.Source, ev.ProviderID}
 		if other := first[order]; other != "" {
 			a.faults.add("the order %s became two events, %s and %s", ev.ProviderID, other, ev.ID)
@@ -297,36 +397,37 @@ func (a *audit) checkEvents(got *result) {
 	}
 }
 
-// checkDeliveries looks for each delivery of each event.
+// checkDeliveries looks for each delivery of each event, and for those that replays
+// made.
 func (a *audit) checkDeliveries(got *result) {
 	a.receiver.mu.Lock()
 	defer a.receiver.mu.Unlock()
 	got.deliveries = len(a.deliveries)
-	named := 0
+	named := map[string]bool{}
 	for _, ev := range a.events {
-		named += len(ev.Targets)
 		for _, t := range ev.Targets {
-			d := a.deliveries[t.Delivery]
-			if d == nil {
+			named[t.Delivery] = true
+			if a.deliveries[t.Delivery] == nil {
 				got.lost++
 				a.faults.add("%s of %s is not there", t.Delivery, ev.ID)
-				continue
-			}
-			got.states[d.State]++
-			if problem := judge(d, a.receiver.taken[d.ID]); problem != "" {
-				got.lost++
-				a.faults.add("%s of %s is %s, %s", d.ID, ev.ID, d.State, problem)
 			}
 		}
 	}
-	if named != len(a.deliveries) {
-		a.faults.add("the events name %d deliveries, and there are %d", named, len(a.deliveries))
+	for _, d := range a.deliveries {
+		got.states[d.State]++
+		if problem := judge(d, a.receiver.taken[d.ID]); problem != "" {
+			got.lost++
+			a.faults.add("%s of %s is %s, %s", d.ID, d.Event, d.State, problem)
+		}
+		if a.events[d.Event] == nil || !named[d.ID] && d.Replay == "" {
+			a.faults.add("%s belongs to no event", d.ID)
+		}
 	}
 	for id, times := range a.receiver.taken {
 		switch {
 		case a.deliveries[id] == nil:
 			a.faults.add("the receiver took %s, which is not there", id)
-		case times > 1 && a.asked[id] > 0:
+		case times > 1 && a.operator.asked[id] > 0:
 			got.askedFor++
 		case times > 1:
 			got.duplicated++

@@ -20,24 +20,33 @@ import (
 // senders are how many requests are under way at once, at the most.
 const senders = 16
 
+// customers is how many customers there are, each a key of the connections with an
+// order.
+const customers = 20
+
 // order is something that a provider reports, under a delivery id of its own.
 type order struct {
-	source string
-	id     string
-	body   []byte
-	event  string // the acknowledged event; "" before
+	source   string
+	id       string
+	customer string
+	body     []byte
+	event    string    // the acknowledged event; "" before
+	requests []request // that were made, the unanswered ones too
 }
+
+// request is the time that one took.
+type request struct{ sent, ended time.Time }
 
 // ledger is what the providers know: what they sent, and what was acknowledged.
 type ledger struct {
 	mu      sync.Mutex
-	next    int
-	known   []*order // acknowledged
-	open    []*order // sent, and not acknowledged: they are sent again
-	repeats int      // answers to what was acknowledged already
+	all     map[string]*order // by id
+	known   []*order          // acknowledged
+	open    []*order          // sent, and not acknowledged: they are sent again
+	repeats int               // answers to what was acknowledged already
 }
 
-func newLedger() *ledger { return &ledger{} }
+func newLedger() *ledger { return &ledger{all: map[string]*order{}} }
 
 // pick returns what to send next: something new, or something once more.
 func (l *ledger) pick(chance *rand.Rand) *order {
@@ -56,13 +65,21 @@ func (l *ledger) pick(chance *rand.Rand) *order {
 	if at >= 90 && len(l.known) > 0 {
 		return l.known[len(l.known)-1-chance.IntN(min(len(l.known), 500))]
 	}
-	l.next++
-	id := "order-" + strconv.Itoa(l.next)
 	sources := [...]string{"shop", "shop", "hub", "hub", "plain"}
-	return &order{
-		source: sources[chance.IntN(len(sources))], id: id,
-		body: fmt.Appendf(nil, `{"id":%q,"total_price":"149.90","note":%q}`, id, bytes.Repeat([]byte("x"), chance.IntN(2000))),
+	o := &order{
+		source: sources[chance.IntN(len(sources))], id: "order-" + strconv.Itoa(len(l.all)+1), customer: "c-" + strconv.Itoa(chance.IntN(customers)),
 	}
+	o.body = fmt.Appendf(nil, `{"id":%q,"source":%q,"customer":{"id":%q},"total_price":"149.90","note":%q}`,
+		o.id, o.source, o.customer, bytes.Repeat([]byte("x"), chance.IntN(2000)))
+	l.all[o.id] = o
+	return o
+}
+
+// note keeps when a request was made, and until when it may have had an effect.
+func (l *ledger) note(o *order, sent time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	o.requests = append(o.requests, request{sent, time.Now()})
 }
 
 // acknowledge notes an answer of 200 with an event. It returns the event that the order
@@ -134,7 +151,9 @@ func (s *sender) send(ctx context.Context, o *order) {
 		return
 	}
 	identify(req.Header, o)
+	sent := time.Now()
 	resp, err := s.system.client.Do(req)
+	s.ledger.note(o, sent)
 	if err != nil {
 		s.ledger.fail(o)
 		pause(ctx, 20*time.Millisecond)

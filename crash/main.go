@@ -1,10 +1,12 @@
 // Crash ends the built program at random moments, most often as kill -9 does, starts it
 // again on the same data, and counts what became of every event that it acknowledged.
 //
-// Meanwhile events come from several sources, receivers fail in every way, and an
-// operator pauses, resumes, retries, cancels and deletes. At the end everything is
-// looked up by its id: each delivery of an acknowledged event has reached its receiver
-// or says why not; the receiver has seen no two attempts of one delivery at once; what a
+// Meanwhile events come from several sources, receivers fail in every way, each for a
+// moment or down for seconds, and an operator pauses, resumes, retries, cancels, deletes,
+// replays, closes and probes circuits, and decides over keys that are stuck. At the end
+// everything is looked up by its id: each delivery of an acknowledged event has reached
+// its receiver or says why not; the receiver has seen no two attempts of one delivery, or
+// of one ordered key, at once, and the events of every such key in their order; what a
 // provider repeated is one event; and the counters agree with the log.
 //
 // Chance comes from a seed, which is printed: the same seed makes the same decisions,
@@ -103,8 +105,9 @@ func run(ctx context.Context, args []string) error {
 		return fmt.Errorf("%w (seed %d; data and logs are left in %s)", err, set.seed, set.dir)
 	}
 	result.print()
-	if count := faults.count(); count > 0 || result.lost > 0 {
-		return fmt.Errorf("%d lost, %d faults (seed %d; data and logs are left in %s)", result.lost, count, set.seed, set.dir)
+	if count := faults.count(); count > 0 || result.lost > 0 || result.disordered > 0 {
+		return fmt.Errorf("%d lost, %d out of order, %d faults (seed %d; data and logs are left in %s)",
+			result.lost, result.disordered, count, set.seed, set.dir)
 	}
 	return os.RemoveAll(set.dir)
 }
@@ -130,7 +133,7 @@ func crash(ctx context.Context, set *settings, faults *faults) (*result, error) 
 	var group sync.WaitGroup
 	sender := &sender{system: system, ledger: ledger, faults: faults, rate: set.rate}
 	group.Go(func() { sender.run(working, set.chance(chanceOfLoad)) })
-	operator := &operator{system: system, receiver: receiver, faults: faults, chance: set.chance(chanceOfOperator), asked: map[string]int{}}
+	operator := newOperator(system, receiver, set.chance(chanceOfOperator))
 	group.Go(func() { operator.run(working) })
 	err = rounds(ctx, set, system)
 	rest()
@@ -138,7 +141,7 @@ func crash(ctx context.Context, set *settings, faults *faults) (*result, error) 
 	if err != nil {
 		return nil, err
 	}
-	audit := &audit{system: system, receiver: receiver, ledger: ledger, asked: operator.asked, faults: faults, began: began}
+	audit := &audit{system: system, receiver: receiver, ledger: ledger, operator: operator, faults: faults, began: began}
 	return audit.run(ctx)
 }
 

@@ -68,7 +68,7 @@ func (a *audit) compareDeliveries(counted []counts, of func(*delivery) string) {
 		}
 		t.deliveries++
 		t.attempts += d.Attempts
-		t.asked += int64(a.asked[d.ID])
+		t.asked += int64(a.operator.asked[d.ID])
 		if d.State == "succeeded" || d.State == "failed" || d.State == "canceled" {
 			t.ended++
 		}

@@ -13,6 +13,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -20,8 +21,9 @@ import (
 )
 
 // flowFile is what the program is set up as: three providers that identify their
-// deliveries, and receivers of every temper. It is applied at each start, which brings
-// back the connection that the operator deletes.
+// deliveries, and receivers of every temper, some of which want the events of each
+// customer in order. It is applied at each start, which brings back the connection that
+// the operator deletes. What the system tells of itself goes to a receiver, too.
 const flowFile = `sources:
   shop:
     provider: shopify
@@ -33,28 +35,76 @@ const flowFile = `sources:
     verify: { none: true }
     dedupe: { header: X-Order-Id }
 destinations:
-  flapping: { http: { url: "%[1]s/flapping", timeout: 2s }, concurrency: 16 }
-  slow: { http: { url: "%[1]s/slow", timeout: 2s }, concurrency: 8 }
-  dead: { http: { url: "%[1]s/dead", timeout: 2s } }
-  parked: { http: { url: "%[1]s/parked", timeout: 2s } }
+  flapping: { http: { url: "%[1]s/flapping", timeout: 2s }, concurrency: 16, circuit: %[4]s }
+  slow: { http: { url: "%[1]s/slow", timeout: 2s }, concurrency: 8, circuit: %[4]s }
+  dead: { http: { url: "%[1]s/dead", timeout: 2s }, circuit: %[4]s }
+  parked: { http: { url: "%[1]s/parked", timeout: 2s }, circuit: %[4]s }
   limited: { http: { url: "%[1]s/limited", timeout: 2s }, rate: 20/s }
+  strict: { http: { url: "%[1]s/strict", timeout: 2s }, circuit: %[4]s }
+  skipping: { http: { url: "%[1]s/skipping", timeout: 2s }, circuit: %[4]s }
+  parking: { http: { url: "%[1]s/parking", timeout: 2s }, circuit: { off: true } }
+  watch: { http: { url: "%[1]s/watch", timeout: 2s } }
 connections:
   shop-to-flapping: { from: shop, to: flapping, retry: %[3]s }
   shop-to-slow: { from: shop, to: slow, retry: %[3]s }
+  shop-to-skipping: { from: shop, to: skipping, retry: %[3]s, order: { key: data.customer.id, stuck: skip after 3 } }
   hub-to-flapping: { from: hub, to: flapping, retry: %[3]s }
   hub-to-parked: { from: hub, to: parked, retry: %[3]s }
+  hub-to-strict: { from: hub, to: strict, retry: %[3]s, order: { key: data.customer.id } }
+  hub-to-parking: { from: hub, to: parking, retry: { schedule: [300ms, 500ms] }, order: { key: data.customer.id, stuck: park } }
   plain-to-dead: { from: plain, to: dead, retry: %[3]s }
   plain-to-parked: { from: plain, to: parked, retry: %[3]s }
   plain-to-limited: { from: plain, to: limited, retry: %[3]s }
+  plain-to-strict: { from: plain, to: strict, retry: %[3]s, order: { key: data.customer.id, stuck: block } }
   plain-to-slow: { from: plain, to: slow, retry: %[3]s }
+  malote-to-watch: { from: malote, to: watch, retry: %[3]s }
 `
 
 const (
-	retryPolicy = "{ schedule: [500ms, 1s, 1s, 1s, 1s, 1s, 1s, 1s] }"
+	retryPolicy   = "{ schedule: [500ms, 1s, 1s, 1s, 1s, 1s, 1s, 1s] }"
+	circuitPolicy = "{ failures: 5, probe: 500ms, maxProbe: 2s }"
 	// doomed is the connection that the operator deletes.
 	doomed = "plain-to-slow"
 	secret = "it-is-a-secret-to-everybody"
 )
+
+// targets says how many connections take an order of each source, the doomed one not
+// counted.
+func targets() map[string]int { return map[string]int{"shop": 3, "hub": 4, "plain": 4} }
+
+// counted says after how many attempts, failed probes not counted, a delivery over a
+// connection may fail by itself; 0: it never does.
+func counted(connection string) int64 {
+	switch connection {
+	case "hub-to-strict", "plain-to-strict", "hub-to-parking":
+		return 0
+	case "shop-to-skipping":
+		return 3
+	default:
+		return 9
+	}
+}
+
+// isOrderedConnection reports whether deliveries over a connection go one at a time for
+// each customer.
+func isOrderedConnection(name string) bool {
+	return slices.Contains([]string{"hub-to-strict", "plain-to-strict", "shop-to-skipping", "hub-to-parking"}, name)
+}
+
+// isOrdered reports whether what a source leads to a path goes one at a time for each
+// customer.
+func isOrdered(source, path string) bool {
+	switch path {
+	case "/strict":
+		return source == "hub" || source == "plain"
+	case "/skipping":
+		return source == "shop"
+	case "/parking":
+		return source == "hub"
+	default:
+		return false
+	}
+}
 
 // Limits of how long the program may take.
 const (
@@ -85,7 +135,7 @@ func newSystem(set *settings, receiver *receiver, faults *faults) (*system, erro
 		log: filepath.Join(set.dir, "log"), faults: faults, life: &receiver.life,
 		client: &http.Client{Timeout: callTime, Transport: &http.Transport{MaxIdleConnsPerHost: senders}},
 	}
-	return s, os.WriteFile(s.flow, fmt.Appendf(nil, flowFile, receiver.url, secret, retryPolicy), 0o600)
+	return s, os.WriteFile(s.flow, fmt.Appendf(nil, flowFile, receiver.url, secret, retryPolicy, circuitPolicy), 0o600)
 }
 
 // listening finds where a process says that it listens.
@@ -210,8 +260,25 @@ var errGone = errors.New("nobody answers")
 // call calls the API and decodes a successful answer into into, if that is not nil. It
 // returns the status; an answer that only a defect explains is a fault.
 func (s *system) call(ctx context.Context, method, path string, into any) (int, error) {
+	return s.exchange(ctx, exchange{method: method, path: path}, into)
+}
+
+// exchange is a call of the API with a body; nil: none.
+type exchange struct {
+	method, path string
+	body         any
+}
+
+func (s *system) exchange(ctx context.Context, call exchange, into any) (int, error) {
 	url, token := s.url.Load(), s.token.Load()
-	req, err := http.NewRequestWithContext(ctx, method, *url+"/api/v1"+path, http.NoBody)
+	var content []byte
+	if call.body != nil {
+		var err error
+		if content, err = json.Marshal(call.body); err != nil {
+			return 0, err
+		}
+	}
+	req, err := http.NewRequestWithContext(ctx, call.method, *url+"/api/v1"+call.path, bytes.NewReader(content))
 	if err != nil {
 		return 0, err
 	}
@@ -226,10 +293,10 @@ func (s *system) call(ctx context.Context, method, path string, into any) (int, 
 	case err != nil:
 		return 0, fmt.Errorf("%w: %w", errGone, err)
 	case resp.StatusCode == http.StatusInternalServerError, resp.StatusCode == http.StatusUnauthorized, resp.StatusCode == http.StatusUnprocessableEntity:
-		s.faults.add("%s %s is answered %d: %s", method, path, resp.StatusCode, bytes.TrimSpace(text))
-	case into != nil && resp.StatusCode == http.StatusOK:
+		s.faults.add("%s %s %s is answered %d: %s", call.method, call.path, content, resp.StatusCode, bytes.TrimSpace(text))
+	case into != nil && resp.StatusCode/100 == 2:
 		if err := json.Unmarshal(text, into); err != nil {
-			return resp.StatusCode, fmt.Errorf("%s %s: %w", method, path, err)
+			return resp.StatusCode, fmt.Errorf("%s %s: %w", call.method, call.path, err)
 		}
 	}
 	return resp.StatusCode, nil
