@@ -223,19 +223,28 @@ func TestParseErrorsOfOthers(t *testing.T) {
 	}
 }
 
-// The example that people read is right.
-func TestDocumentedExample(t *testing.T) {
+// The examples that people read are right.
+func TestDocumentedExamples(t *testing.T) {
 	page, err := os.ReadFile("../../docs/flows.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, rest, _ := strings.Cut(string(page), "```yaml\n")
-	text, _, found := strings.Cut(rest, "```")
-	parsed, err := parse(t, text)
-	if err != nil || !found {
-		t.Fatal(place(err))
+	var states []State
+	for _, rest := range strings.Split(string(page), "```yaml\n")[1:] {
+		text, _, _ := strings.Cut(rest, "```")
+		parsed, err := parse(t, text)
+		if err != nil {
+			t.Fatal(place(err))
+		}
+		states = append(states, parsed.State())
 	}
-	if state := parsed.State(); len(state.Sources) != 3 || len(state.Destinations) != 2 || len(state.Connections) != 2 || state.Sources["meter"].Verify.Token.Secret != "meter" {
+	if len(states) != 2 {
+		t.Fatalf("there are %d examples", len(states))
+	}
+	if state := states[0]; len(state.Sources) != 3 || len(state.Destinations) != 2 || len(state.Connections) != 2 || state.Sources["meter"].Verify.Token.Secret != "meter" {
+		t.Errorf("got %+v", state)
+	}
+	if state := states[1]; state.Destinations["erp"].Quiet == nil || state.Connections["orders-to-erp"].Order.Rule() != (hook.Stuck{Park: true}) {
 		t.Errorf("got %+v", state)
 	}
 }

@@ -82,14 +82,18 @@ func TestDueAt(t *testing.T) {
 	}
 }
 
-func TestQuietDestinations(t *testing.T) {
-	s := newShelf()
+func TestQuietHoursOutliveReloads(t *testing.T) {
+	s := newShelf(connection(101, 10, hook.ConnectionSpec{}))
 	s.catalogue.Destinations[0].Quiet = &hook.Quiet{From: "22:00", To: "06:00"}
 	router := newRouter(t, s)
 	now := time.Date(2026, 11, 23, 23, 0, 0, 0, time.UTC)
+	due := func() time.Time {
+		c, _ := router.Current().Connection(101)
+		return c.DueAt(now, now)
+	}
 	for range 2 { // the second time they are those of the snapshot before
-		if end, quiet := router.Current().QuietUntil(30, now); !quiet || !end.Equal(now.Add(7*time.Hour)) {
-			t.Errorf("quiet: %v until %s", quiet, end)
+		if due := due(); !due.Equal(now.Add(7 * time.Hour)) {
+			t.Errorf("due at %s", due)
 		}
 		if err := router.Reload(t.Context()); err != nil {
 			t.Fatal(err)
@@ -99,8 +103,8 @@ func TestQuietDestinations(t *testing.T) {
 	if err := router.Reload(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if _, quiet := router.Current().QuietUntil(30, now); quiet {
-		t.Error("the hours were removed")
+	if due := due(); !due.IsZero() {
+		t.Errorf("the hours were removed, and it is due at %s", due)
 	}
 }
 

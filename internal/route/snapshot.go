@@ -3,7 +3,6 @@ package route
 import (
 	"iter"
 	"maps"
-	"time"
 
 	"malote.dev/malote/internal/hook"
 )
@@ -98,9 +97,4 @@ func (s *Snapshot) Destinations() iter.Seq[*hook.Destination] { return maps.Valu
 func (s *Snapshot) Destination(id hook.DestinationID) (*hook.Destination, bool) {
 	destination, ok := s.destinations[id]
 	return destination, ok
-}
-
-// QuietUntil reports whether a destination is in its quiet hours, and when they end.
-func (s *Snapshot) QuietUntil(id hook.DestinationID, now time.Time) (end time.Time, quiet bool) {
-	return s.quiet[id].Until(now)
 }
