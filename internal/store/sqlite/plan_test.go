@@ -33,7 +33,7 @@ func (r *recorder) QueryRowContext(ctx context.Context, query string, args ...an
 
 // large matches a step of a plan that looks at a whole large table or index, or sorts.
 // The tables of the catalogue and the parts of the log are small, and so is the backlog.
-var large = regexp.MustCompile(`SCAN (event|e|delivery|d|attempt|dedupe_fresh|dedupe_run|dedupe_chunk|refusal|numbers|repeat|r)\b|TEMP B-TREE|AUTOMATIC`)
+var large = regexp.MustCompile(`SCAN (event|e|delivery|d|attempt|dedupe_fresh|dedupe_run|dedupe_chunk|refusal|numbers|repeat|r|audit)\b|TEMP B-TREE|AUTOMATIC`)
 
 // plan returns the steps by which SQLite would run a statement.
 func plan(t *testing.T, q sqlstore.Queryer, text string) []string {

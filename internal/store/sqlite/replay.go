@@ -214,7 +214,10 @@ func (s *Store) sweepReplay(ctx context.Context, id hook.ReplayID, reason string
 			return err
 		}
 	}
-	return nil
+	return s.writer.Do(ctx, &operation{Apply: func(ctx context.Context, b *batch) error {
+		_, err := b.w.sql.sweptReplay.Exec(ctx, int64(id))
+		return err
+	}})
 }
 
 // cancelFresh cancels a waiting delivery of which the attempt that its replay asked for

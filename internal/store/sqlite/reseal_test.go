@@ -30,7 +30,7 @@ func look(t *testing.T, dir string) check.Report {
 func namedKeys(t *testing.T, dir string) map[string]int {
 	t.Helper()
 	rows, err := sqlitetest.Raw(t, dir).QueryContext(t.Context(), "SELECT value FROM meta WHERE key = 'canary' UNION ALL SELECT spec FROM project"+
-		" UNION ALL SELECT spec FROM source UNION ALL SELECT spec FROM destination UNION ALL SELECT spec FROM connection")
+		" UNION ALL SELECT spec FROM source UNION ALL SELECT spec FROM destination UNION ALL SELECT spec FROM connection UNION ALL SELECT spec FROM replay")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -56,6 +56,10 @@ func TestResealLeavesNothingToTheOldKey(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	replay := hook.Replay{Project: before.Projects[0].ID, ReplaySpec: hook.ReplaySpec{Edit: []byte(`{"token":"s3cret"}`)}}
+	if err := s.CreateReplay(ctx, &replay); err != nil {
+		t.Fatal(err)
+	}
 	if n, err := s.Reseal(ctx); n != 0 || err != nil {
 		t.Errorf("Reseal without a new key = %d, %v; want nothing to do", n, err)
 	}
@@ -63,13 +67,13 @@ func TestResealLeavesNothingToTheOldKey(t *testing.T) {
 		t.Fatal(err)
 	}
 	keys := s.Keyring().Keys()
-	if report := look(t, dir); report.Healthy() || !strings.Contains(report.Findings[0].What, "old keys 1, texts sealed with them 6") {
+	if report := look(t, dir); report.Healthy() || !strings.Contains(report.Findings[0].What, "old keys 1, texts sealed with them 7") {
 		t.Errorf("in the middle of a rotation: %+v", report.Findings)
 	}
-	if n, err := s.Reseal(ctx); n != 5 || err != nil {
-		t.Errorf("Reseal = %d, %v; want 5: a project, two sources, a destination and a connection", n, err)
+	if n, err := s.Reseal(ctx); n != 6 || err != nil {
+		t.Errorf("Reseal = %d, %v; want 6: a project, two sources, a destination, a connection and a replay", n, err)
 	}
-	if diff := cmp.Diff(map[string]int{keys[1].ID: 6}, namedKeys(t, dir)); diff != "" {
+	if diff := cmp.Diff(map[string]int{keys[1].ID: 7}, namedKeys(t, dir)); diff != "" {
 		t.Errorf("sealed texts by key: %s", diff)
 	}
 	if err := s.Keyring().Retire(); err != nil {

@@ -16,7 +16,8 @@ type statements struct {
 	insertEvent, repeatEvent               *commit.Statement
 	saveFresh, dropFresh, saveRun, dropRun *commit.Statement
 	saveChunk, readChunk, dropChunks       *commit.Statement
-	insertSettled, insertWaiting           *commit.Statement
+	insertSettled, insertSettledFull       *commit.Statement
+	insertWaiting                          *commit.Statement
 	readDelivery, readState                *commit.Statement
 	updateDelivery, updateFirst            *commit.Statement
 	noteAttempts                           *commit.Statement
@@ -40,7 +41,7 @@ type statements struct {
 	addProgress, saveExample                        *commit.Statement
 	insertReplay, readReplay, moveReplay, endReplay *commit.Statement
 	findEvent, setReplay, findReplayed, replayedOf  *commit.Statement
-	insertAudit, oldAudit, oldReplays               *commit.Statement
+	insertAudit, oldAudit, oldReplays, sweptReplay  *commit.Statement
 	saveCircuit, dropCircuit                        *commit.Statement
 }
 
@@ -68,7 +69,9 @@ func (s *statements) texts() map[**commit.Statement]string {
 		&s.readChunk:  "SELECT entries FROM dedupe_chunk WHERE id = ?",
 		&s.dropChunks: "DELETE FROM dedupe_chunk WHERE id BETWEEN ? AND ?",
 
-		&s.insertSettled: "INSERT INTO delivery (id, project, event, connection, destination, state, attempts, created_at, updated_at, reason, next_at, first," +
+		&s.insertSettled: "INSERT INTO delivery (id, project, event, connection, destination, state, attempts, created_at, updated_at, reason, next_at, first)" +
+			" VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+		&s.insertSettledFull: "INSERT INTO delivery (id, project, event, connection, destination, state, attempts, created_at, updated_at, reason, next_at, first," +
 			" cause, probes, order_key) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
 		&s.insertWaiting: "INSERT INTO delivery (id, project, event, connection, destination, state, attempts, created_at, updated_at, reason, next_at, lease," +
 			" replay, cause, order_key) VALUES (?, ?, ?, ?, ?, ?, 0, ?, ?, ?, ?, ?, ?, ?, ?)",
@@ -126,6 +129,7 @@ func (s *statements) texts() map[**commit.Statement]string {
 		&s.readReplay:   "SELECT state, cursor FROM replay WHERE id = ? AND project = ?",
 		&s.moveReplay:   "UPDATE replay SET cursor = ? WHERE id = ?",
 		&s.endReplay:    "UPDATE replay SET state = ?, reason = ?, ended_at = ?, updated_at = ? WHERE id = ? AND project = ? AND ended_at IS NULL",
+		&s.sweptReplay:  "UPDATE replay SET swept = 1 WHERE id = ?",
 		&s.findEvent:    "SELECT id FROM event WHERE id = ? AND project = ?",
 		&s.setReplay:    "UPDATE delivery SET replay = ? WHERE id = ?",
 		&s.findReplayed: "SELECT id FROM delivery WHERE replay = ? AND state = ? AND id > ? ORDER BY id LIMIT ?",

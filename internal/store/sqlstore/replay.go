@@ -104,16 +104,15 @@ func (c *Catalogue) RunningReplays(ctx context.Context, q Queryer) ([]hook.Repla
 	return list, errors.Join(rows.Err(), rows.Close())
 }
 
-// Unswept is a replay that ended before all that it made was begun.
+// Unswept is a replay that has ended, and not all that it made was canceled.
 type Unswept struct {
 	ID     hook.ReplayID
 	Reason string
 }
 
-// UnsweptReplays returns the replays that have ended and of which deliveries wait.
+// UnsweptReplays returns the replays whose end a process did not bring to its own.
 func UnsweptReplays(ctx context.Context, q Queryer) ([]Unswept, error) {
-	rows, err := q.QueryContext(ctx, "SELECT id, coalesce(reason, '') FROM replay r WHERE ended_at IS NOT NULL AND (EXISTS"+
-		" (SELECT 1 FROM delivery d WHERE d.replay = r.id AND d.state = 1) OR EXISTS (SELECT 1 FROM delivery d WHERE d.replay = r.id AND d.state = 5))")
+	rows, err := q.QueryContext(ctx, "SELECT id, coalesce(reason, '') FROM replay WHERE ended_at IS NOT NULL AND swept IS NULL")
 	if err != nil {
 		return nil, fmt.Errorf("look for ended replays: %w", err)
 	}

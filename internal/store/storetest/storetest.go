@@ -46,6 +46,10 @@ func Run(t *testing.T, h Harness) {
 		{"Deliveries", deliveryTests()},
 		{"Refusals", refusalTests()},
 		{"Numbers", numbersTests()},
+		{"Replays", replayTests()},
+		{"Health", healthTests()},
+		{"Circuits kept", circuitTests()},
+		{"Audit", auditTests()},
 		{"Prune", pruneTests()},
 		{"Upkeep", upkeepTests()},
 	} {

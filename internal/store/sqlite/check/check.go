@@ -180,7 +180,7 @@ func (r *Report) checkDatabase(ctx context.Context, db *sql.DB, dir string) erro
 		return nil
 	}
 	for _, check := range []func(context.Context, *sql.Tx) error{
-		r.checkIntegrity, r.checkOrphans, r.checkBacklog, r.checkMark,
+		r.checkIntegrity, r.checkOrphans, r.checkBacklog, r.checkReplays, r.checkOrder, r.checkMark,
 		func(ctx context.Context, tx *sql.Tx) error { return r.checkSeal(ctx, tx, dir) },
 	} {
 		if err := check(ctx, tx); err != nil {
@@ -210,6 +210,9 @@ func (r *Report) checkOrphans(ctx context.Context, tx *sql.Tx) error {
 			" WHERE c.project = d.project AND c.connection = d.connection AND c.destination = d.destination)",
 		"connections lead from or to nobody": "connection c WHERE NOT EXISTS (SELECT 1 FROM source s WHERE s.id = c.source AND s.project = c.project)" +
 			" OR NOT EXISTS (SELECT 1 FROM destination d WHERE d.id = c.destination AND d.project = c.project)",
+		"circuits belong to no destination":             "circuit c WHERE NOT EXISTS (SELECT 1 FROM destination d WHERE d.id = c.destination AND d.project = c.project)",
+		"examples of failures belong to no destination": "example x WHERE NOT EXISTS (SELECT 1 FROM destination d WHERE d.id = x.destination)",
+		"replays belong to no project":                  "replay r WHERE NOT EXISTS (SELECT 1 FROM project p WHERE p.id = r.project)",
 	} {
 		var count int64
 		if err := tx.QueryRowContext(ctx, "SELECT count(*) FROM "+query).Scan(&count); err != nil {
@@ -235,6 +238,32 @@ func (r *Report) checkBacklog(ctx context.Context, tx *sql.Tx) error {
 		)`).Scan(&wrong)
 	if err == nil && wrong > 0 {
 		r.add(Warning, mendReport, "%d counts of waiting deliveries are wrong", wrong)
+	}
+	return err
+}
+
+// checkReplays compares what replays have made and not seen end with the deliveries.
+func (r *Report) checkReplays(ctx context.Context, tx *sql.Tx) error {
+	var wrong int64
+	err := tx.QueryRowContext(ctx, `
+		SELECT count(*) FROM replay r WHERE made - succeeded - failed - canceled <>
+			(SELECT count(*) FROM delivery d WHERE d.replay = r.id AND d.state IN (1, 2, 5))`).Scan(&wrong)
+	if err == nil && wrong > 0 {
+		r.add(Warning, mendReport, "the progress of %d replays is wrong", wrong)
+	}
+	return err
+}
+
+// checkOrder looks for keys of which more than one delivery has its turn.
+func (r *Report) checkOrder(ctx context.Context, tx *sql.Tx) error {
+	var wrong int64
+	err := tx.QueryRowContext(ctx, `
+		SELECT count(*) FROM (
+			SELECT 1 FROM delivery WHERE order_key IS NOT NULL AND (state = 2 OR state = 1 AND next_at IS NOT NULL)
+			GROUP BY connection, order_key HAVING count(*) > 1
+		)`).Scan(&wrong)
+	if err == nil && wrong > 0 {
+		r.add(Problem, mendReport, "of %d order keys more than one delivery has its turn", wrong)
 	}
 	return err
 }

@@ -59,6 +59,23 @@ func TestCheckFindsWhatIsWrong(t *testing.T) {
 		"mark too high":      {statement("UPDATE meta SET value = 1 << 62 WHERE key = 'mark'"), "never be attempted"},
 		"lost source":        {statement("DELETE FROM source"), "from or to nobody"},
 		"scribbled database": {scribble, "damaged"},
+		"circuit of nobody":  {statement("INSERT INTO circuit (destination, project, data) VALUES (5, 1, x'01')"), "circuits belong to no"},
+		"example of nobody": {
+			statement("INSERT INTO example (destination, outcome, at, delivery, number, status, text) VALUES (5, 'timeout', 0, 1, 1, 0, '')"),
+			"examples of failures belong to no",
+		},
+		"replay of nobody": {
+			statement("INSERT INTO replay (id, project, state, cursor, updated_at, spec) VALUES (5, 5, 'running', 0, 0, x'')"),
+			"replays belong to no",
+		},
+		"replay that lost count": {
+			statement("INSERT INTO replay (id, project, state, cursor, made, updated_at, spec) SELECT 5, id, 'running', 0, 1, 0, x'' FROM project"),
+			"progress of 1 replays is wrong",
+		},
+		"two heads of a key": {
+			statement("UPDATE delivery SET order_key = 'k', state = 1, next_at = 1; DELETE FROM backlog"),
+			"more than one delivery has its turn",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s, dir, _ := sqlitetest.Filled(t)

@@ -52,6 +52,7 @@ CREATE TABLE replay (
 	errors     INTEGER NOT NULL DEFAULT 0,
 	updated_at INTEGER NOT NULL,
 	ended_at   INTEGER,
+	swept      INTEGER,           -- 1: what it made and nobody began was canceled after its end
 	reason     TEXT,
 	spec       BLOB NOT NULL
 );

@@ -96,6 +96,24 @@ func TestAttemptsRoundTrip(t *testing.T) {
 	})
 }
 
+func TestCircuitsRoundTrip(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		want := hook.Circuit{
+			State:  hook.CircuitState(rapid.IntRange(0, int(hook.CircuitRamp)).Draw(t, "state")),
+			Reason: text().Draw(t, "reason"), Since: instant().Draw(t, "since"), OpenedAt: instant().Draw(t, "opened"),
+			ProbeAt: rapid.OneOf(instant(), rapid.Just(time.Time{})).Draw(t, "probe"), Failures: rapid.Int().Draw(t, "failures"),
+			Probes: rapid.Int().Draw(t, "probes"),
+		}
+		var got hook.Circuit
+		if err := DecodeCircuit(EncodeCircuit(&want), &got); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Fatal(diff)
+		}
+	})
+}
+
 func TestOnlyTheBeginningOfAnAnswerIsKept(t *testing.T) {
 	a := hook.Attempt{ResponseBody: bytes.Repeat([]byte("x"), hook.MaxKeptResponse+1)}
 	got, err := DecodeAttempt(EncodeAttempt(&a), 1, 1)
@@ -259,5 +277,14 @@ func FuzzDecodeNumbers(f *testing.F) {
 	fuzzCodec(f, [][]byte{EncodeNumbers(&n)}, func(data []byte) ([]byte, error) {
 		n, err := DecodeNumbers(data)
 		return EncodeNumbers(&n), err
+	})
+}
+
+func FuzzDecodeCircuit(f *testing.F) {
+	c := hook.Circuit{State: hook.CircuitOpen, Reason: "x", Since: time.Unix(5, 0), Failures: 3}
+	fuzzCodec(f, [][]byte{EncodeCircuit(&c)}, func(data []byte) ([]byte, error) {
+		var c hook.Circuit
+		err := DecodeCircuit(data, &c)
+		return EncodeCircuit(&c), err
 	})
 }
