@@ -35,16 +35,18 @@ func (f *EventFilter) query() url.Values {
 
 // DeliveryFilter selects deliveries; zero fields select all.
 type DeliveryFilter struct {
-	State, Event, Connection, Destination string
-	After, Before                         time.Time
+	State, Cause, Event, Connection, Destination, Replay string
+	After, Before                                        time.Time
 }
 
 func (f *DeliveryFilter) query() url.Values {
 	query := url.Values{}
 	set(query, "state", f.State)
+	set(query, "cause", f.Cause)
 	set(query, "event", f.Event)
 	set(query, "connection", f.Connection)
 	set(query, "destination", f.Destination)
+	set(query, "replay", f.Replay)
 	setTime(query, "after", f.After)
 	setTime(query, "before", f.Before)
 	return query
@@ -90,17 +92,17 @@ func (c *Client) Publish(ctx context.Context, event *api.EventIn) (receipt api.R
 }
 
 // Deliveries lists deliveries, the newest first, at most limit of them.
-func (c *Client) Deliveries(ctx context.Context, filter *DeliveryFilter, limit int) iter.Seq2[hook.Delivery, error] {
-	return list[hook.Delivery](ctx, c, "/delivery", filter.query(), limit)
+func (c *Client) Deliveries(ctx context.Context, filter *DeliveryFilter, limit int) iter.Seq2[api.DeliveryOut, error] {
+	return list[api.DeliveryOut](ctx, c, "/delivery", filter.query(), limit)
 }
 
 // FollowDeliveries yields the last deliveries, the oldest first, and then new ones until ctx ends.
-func (c *Client) FollowDeliveries(ctx context.Context, filter *DeliveryFilter, last int) iter.Seq2[hook.Delivery, error] {
-	return follow[hook.Delivery](ctx, c, feed{"/delivery", filter.query(), "-" + hook.DeliveryID(1).String()}, last)
+func (c *Client) FollowDeliveries(ctx context.Context, filter *DeliveryFilter, last int) iter.Seq2[api.DeliveryOut, error] {
+	return follow[api.DeliveryOut](ctx, c, feed{"/delivery", filter.query(), "-" + hook.DeliveryID(1).String()}, last)
 }
 
 // Delivery returns one delivery.
-func (c *Client) Delivery(ctx context.Context, id string) (delivery hook.Delivery, err error) {
+func (c *Client) Delivery(ctx context.Context, id string) (delivery api.DeliveryOut, err error) {
 	err = c.get(ctx, "/delivery/"+segment(id), nil, &delivery)
 	return delivery, err
 }
@@ -113,7 +115,7 @@ func (c *Client) Attempts(ctx context.Context, delivery string) ([]hook.Attempt,
 }
 
 // Retry sends a delivery again.
-func (c *Client) Retry(ctx context.Context, id string) (delivery hook.Delivery, err error) {
+func (c *Client) Retry(ctx context.Context, id string) (delivery api.DeliveryOut, err error) {
 	err = c.post(ctx, "/delivery/"+segment(id)+"/retry", nil, &delivery)
 	return delivery, err
 }
@@ -125,7 +127,7 @@ func (c *Client) RetryMany(ctx context.Context, which *api.RetryIn) (done api.Re
 }
 
 // Cancel ends a delivery that waits.
-func (c *Client) Cancel(ctx context.Context, id, reason string) (delivery hook.Delivery, err error) {
+func (c *Client) Cancel(ctx context.Context, id, reason string) (delivery api.DeliveryOut, err error) {
 	err = c.post(ctx, "/delivery/"+segment(id)+"/cancel", api.CancelIn{Reason: reason}, &delivery)
 	return delivery, err
 }

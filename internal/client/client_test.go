@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
 	"log/slog"
 	"maps"
 	"net"
@@ -24,6 +25,8 @@ import (
 	"go.uber.org/goleak"
 
 	"malote.dev/malote/internal/api"
+	"malote.dev/malote/internal/api/control"
+	"malote.dev/malote/internal/api/stats"
 	"malote.dev/malote/internal/flow"
 	"malote.dev/malote/internal/hook"
 )
@@ -317,11 +320,11 @@ func TestCalls(t *testing.T) {
 		call        func() (any, error)
 		answer      any
 	}{
-		{"GET /api/v1/delivery/a%2Fb", delivery, func() (any, error) { return c.Delivery(ctx, "a/b") }, hook.Delivery{ID: 9, State: hook.StateFailed}},
+		{"GET /api/v1/delivery/a%2Fb", delivery, func() (any, error) { return c.Delivery(ctx, "a/b") }, api.DeliveryOut{Delivery: hook.Delivery{ID: 9, State: hook.StateFailed}}},
 		{"GET /api/v1/delivery/d/attempt", `{"data":[{"number":1}],"done":true}`, func() (any, error) { return c.Attempts(ctx, "d") }, []hook.Attempt{{Number: 1}}},
-		{"POST /api/v1/delivery/d/retry", delivery, func() (any, error) { return c.Retry(ctx, "d") }, hook.Delivery{ID: 9, State: hook.StateFailed}},
+		{"POST /api/v1/delivery/d/retry", delivery, func() (any, error) { return c.Retry(ctx, "d") }, api.DeliveryOut{Delivery: hook.Delivery{ID: 9, State: hook.StateFailed}}},
 		{`POST /api/v1/delivery/retry {"ids":["d"]}`, `{"selected":1,"retried":1}`, func() (any, error) { return c.RetryMany(ctx, &api.RetryIn{IDs: []string{"d"}}) }, api.RetryOut{Selected: 1, Retried: 1}},
-		{`POST /api/v1/delivery/d/cancel {"reason":"r"}`, delivery, func() (any, error) { return c.Cancel(ctx, "d", "r") }, hook.Delivery{ID: 9, State: hook.StateFailed}},
+		{`POST /api/v1/delivery/d/cancel {"reason":"r"}`, delivery, func() (any, error) { return c.Cancel(ctx, "d", "r") }, api.DeliveryOut{Delivery: hook.Delivery{ID: 9, State: hook.StateFailed}}},
 		{"GET /api/v1/refused/r", `{"reason":"signature"}`, func() (any, error) { return c.Refusal(ctx, "r") }, hook.Refusal{Reason: "signature"}},
 		{"POST /api/v1/refused/r/admit", `{"id":"evt_0000000000007"}`, func() (any, error) { return c.Admit(ctx, "r") }, api.ReceiptOut{ID: 7}},
 		{`POST /api/v1/event {"source":"shop","payload":{"a":1}}`, `{"id":"evt_0000000000007","duplicate":true}`, func() (any, error) {
@@ -336,6 +339,22 @@ func TestCalls(t *testing.T) {
 		}, flow.Plan{Items: []flow.Item{{Op: hook.OpCreate, Noun: "source", Name: "a"}}, Revision: 4}},
 		{`POST /api/v1/flow/apply {"state":{}}`, `{"changes":[]}`, func() (any, error) { return c.Apply(ctx, flow.Request{}) }, flow.Plan{Items: []flow.Item{}}},
 		{"GET /api/v1/destination/erp/secret", `{"secret":"whsec_x","secrets":["whsec_x"]}`, func() (any, error) { return c.SigningSecret(ctx, "erp") }, api.SecretOut{Secret: "whsec_x", Secrets: []string{"whsec_x"}}},
+		{"GET /api/v1/stats/health?from=2026-01-02T03%3A04%3A05Z&limit=7", `{"data":[{"name":"erp"}],"done":true}`, func() (any, error) {
+			return c.Worst(ctx, time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC), 7)
+		}, stats.HealthList{Data: []stats.DestinationHealth{{Name: "erp"}}, Done: true}},
+		{"GET /api/v1/destination/a%2Fb/health", `{"name":"erp","lane":{"limit":4}}`, func() (any, error) { return c.Health(ctx, "a/b", time.Time{}) }, stats.DestinationHealthDetail{DestinationHealth: stats.DestinationHealth{Name: "erp"}, Lane: stats.LaneOut{Limit: 4}}},
+		{"POST /api/v1/destination/erp/circuit/close", `{"state":"closed"}`, func() (any, error) { return c.CloseCircuit(ctx, "erp") }, hook.Circuit{}},
+		{"POST /api/v1/destination/erp/circuit/probe", `{"state":"open"}`, func() (any, error) { return c.ProbeCircuit(ctx, "erp") }, hook.Circuit{State: hook.CircuitOpen}},
+		{`POST /api/v1/connection/o/key/release {"key":"c-7"}`, `{"key":"c-7","deliveries":1}`, func() (any, error) { return c.ReleaseKey(ctx, "o", "c-7") }, control.KeyOut{Key: "c-7", Deliveries: 1}},
+		{`POST /api/v1/connection/o/key/skip {"key":"c-7"}`, `{"deliveries":1}`, func() (any, error) { return c.SkipKey(ctx, "o", control.EndKeyIn{Key: "c-7"}) }, control.KeyOut{Deliveries: 1}},
+		{`POST /api/v1/connection/o/key/drop {"key":"c-7","reason":"r"}`, `{"deliveries":3}`, func() (any, error) {
+			return c.DropKey(ctx, "o", control.EndKeyIn{Key: "c-7", Reason: "r"})
+		}, control.KeyOut{Deliveries: 3}},
+		{"GET /api/v1/key?limit=5&parked=true", `{"data":[{"key":"c-7"}],"done":true}`, func() (any, error) { return all(c.Keys(ctx, "", false, 5)) }, []hook.OrderedKey{{Key: "c-7"}}},
+		{"GET /api/v1/connection/o/key?limit=5", `{"data":[{"key":"c-7"}],"done":true}`, func() (any, error) { return all(c.Keys(ctx, "o", false, 5)) }, []hook.OrderedKey{{Key: "c-7"}}},
+		{"GET /api/v1/audit?action=a.%2A&limit=5&subject=dst_1", `{"data":[{"actor":"ci"}],"done":true}`, func() (any, error) {
+			return all(c.Audit(ctx, &AuditFilter{Action: "a.*", Subject: "dst_1"}, 5))
+		}, []hook.AuditEntry{{Actor: "ci"}}},
 		{"GET /readyz", "ready", func() (any, error) { return nil, c.Ready(ctx) }, nil},
 		{"GET /api/v1/flow/export", "# flow", func() (any, error) { return copied(func(w io.Writer) error { return c.Export(ctx, w) }) }, "# flow"},
 		{"GET /api/v1/event/e/payload", "\x00\xff", func() (any, error) { return copied(func(w io.Writer) error { return c.Payload(ctx, "e", w) }) }, "\x00\xff"},
@@ -354,6 +373,17 @@ func TestCalls(t *testing.T) {
 			t.Errorf("%s: %s", test.want, diff)
 		}
 	}
+}
+
+// all returns the items of a list.
+func all[T any](items iter.Seq2[T, error]) (found []T, err error) {
+	for item, err := range items {
+		if err != nil {
+			return found, err
+		}
+		found = append(found, item)
+	}
+	return found, nil
 }
 
 func copied(write func(io.Writer) error) (string, error) {
