@@ -137,7 +137,7 @@ func (c Circuit) Closed(now time.Time) Circuit {
 
 // failed returns the circuit after an attempt that counts against the destination.
 func (c Circuit) failed(policy *CircuitPolicy, try *Try, now time.Time, random float64) Circuit {
-	if c.Failures == 0 {
+	if c.FailingSince.IsZero() {
 		c.FailingSince = now
 	}
 	c.Failures++

@@ -2,7 +2,8 @@ package codec
 
 import "malote.dev/malote/internal/hook"
 
-// EncodeCircuit returns the column "data" of a circuit: all but its ids.
+// EncodeCircuit returns the column "data" of a circuit: all but its ids
+// and how far it is within a round of its ramp.
 func EncodeCircuit(c *hook.Circuit) []byte {
 	e := newEncoder(64 + len(c.Reason))
 	e.uint(uint64(c.State))
@@ -12,6 +13,8 @@ func EncodeCircuit(c *hook.Circuit) []byte {
 	e.time(c.ProbeAt)
 	e.int(int64(c.Failures))
 	e.int(int64(c.Probes))
+	e.time(c.FailingSince)
+	e.int(int64(c.Pace))
 	return e.buf
 }
 
@@ -29,5 +32,7 @@ func DecodeCircuit(data []byte, c *hook.Circuit) error {
 	c.ProbeAt = d.time()
 	c.Failures = int(d.int())
 	c.Probes = int(d.int())
+	c.FailingSince = d.time()
+	c.Pace = int(d.int())
 	return d.end()
 }
