@@ -59,6 +59,7 @@ type lanes struct {
 }
 
 func (*lanes) Reserve(hook.DestinationID) hook.Admission { return hook.Admission{} }
+func (*lanes) Expect(hook.DestinationID, time.Time)      {}
 func (*lanes) Release(hook.DestinationID)                {}
 func (*lanes) Dispatch(*hook.Job)                        {}
 

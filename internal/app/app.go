@@ -212,7 +212,7 @@ func (s *server) services(group *run.Group, http run.Service) {
 	group.Add("notice", grace, s.announcer) // it outlives everything that has something to tell
 	group.Add("deliver", grace+5*time.Second, s.engine)
 	group.Add("resume", grace, deliver.NewResumer(deliver.ResumerOptions{
-		Store: s.store, Routes: catalogue{s.router}.routes, Wake: s.engine.Wake, Logger: s.logger,
+		Store: s.store, Routes: catalogue{s.router}.routes, Wake: s.engine.Wake, Resume: s.engine.Resume, Logger: s.logger,
 	}))
 	group.Add("replay", grace, s.replays)
 	group.Add("watch", grace, s.watcher)

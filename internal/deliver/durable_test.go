@@ -8,7 +8,6 @@ import (
 	"testing/synctest"
 	"time"
 
-	"malote.dev/malote/internal/deliver"
 	"malote.dev/malote/internal/hook"
 	"malote.dev/malote/internal/page"
 	"malote.dev/malote/internal/store"
@@ -70,32 +69,49 @@ func (d *durable) must(err error) {
 
 func (d *durable) open() {
 	d.store = sqlitetest.OpenWith(d.t, sqlite.Options{Dir: d.dir, IDs: d.ids, Logger: quiet()})
-	d.options.Queue, d.options.Holder = d.store, holderOf(d.store)
+	d.options.Queue, d.options.Holder = d.store, d.store
 }
 
 // take does what ingest does with one event.
 func (d *durable) take(body string) hook.DeliveryID {
 	d.t.Helper()
+	return d.takeOver(d.connection, "", body)
+}
+
+// takeOver does it with an event that goes over a connection, with an order key.
+func (d *durable) takeOver(over hook.ConnectionID, key, body string) hook.DeliveryID {
+	d.t.Helper()
 	now := time.Now()
-	admission := d.engine.Reserve(d.to)
+	connection := d.catalogue.connections[over]
+	to := connection.Destination
 	ev := hook.Event{
 		ID: hook.EventID(d.ids.Next(now)), Project: d.project, Source: d.source, Type: "order.created", Method: http.MethodPost,
 		Payload: []byte(body), PayloadSize: len(body), ReceivedAt: now,
-		Targets: []hook.Target{{
-			Delivery: hook.DeliveryID(d.ids.Next(now)), Connection: d.connection, Destination: d.to,
-			Held: admission.Cause != hook.CauseNone, Cause: admission.Cause, Reason: admission.Reason,
-			Deferred: !admission.Inline && admission.Cause == hook.CauseNone,
-		}},
+		Targets: []hook.Target{{Delivery: hook.DeliveryID(d.ids.Next(now)), Connection: over, Destination: to, OrderKey: key}},
 	}
+	target := &ev.Targets[0]
+	route, _ := d.catalogue.Route(over, to)
+	admission := hook.Admission{}
+	if target.Due = route.Timing.DueAt(now, now); target.Due.IsZero() {
+		admission = d.engine.Reserve(to)
+	}
+	target.Cause, target.Reason = admission.Cause, admission.Reason
+	target.Held = target.Cause != hook.CauseNone
+	target.Deferred = !admission.Inline && !target.Held
 	_, err := d.store.Accept(d.t.Context(), &hook.Acceptance{Event: ev})
 	d.must(err)
-	id := ev.Targets[0].Delivery
-	if admission.Inline {
+	switch {
+	case !target.Due.IsZero():
+		d.engine.Expect(to, target.Due)
+	case admission.Inline && target.Deferred: // it waits for its key
+		d.engine.Release(to)
+	case admission.Inline:
 		d.engine.Dispatch(&hook.Job{Event: &ev, Inline: true, Delivery: hook.Delivery{
-			ID: id, Project: d.project, Event: ev.ID, Connection: d.connection, Destination: d.to, State: hook.StateSending, CreatedAt: now,
+			ID: target.Delivery, Project: d.project, Event: ev.ID, Connection: over, Destination: to, OrderKey: key,
+			State: hook.StateSending, CreatedAt: now,
 		}})
 	}
-	return id
+	return target.Delivery
 }
 
 func (d *durable) delivery(id hook.DeliveryID) (hook.Delivery, []hook.Attempt) {
@@ -272,9 +288,4 @@ func TestDurablePauseAndCancel(t *testing.T) {
 			d.t.Errorf("%d released, states %v, want 4 succeeded", released, states)
 		}
 	})
-}
-
-func holderOf(s any) deliver.Holder {
-	h, _ := s.(deliver.Holder)
-	return h
 }

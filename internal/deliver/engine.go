@@ -164,6 +164,9 @@ func (e *Engine) Dispatch(job *hook.Job) {
 	e.begin(l, start)
 }
 
+// Expect tells the engine of a delivery in the store that is due later than now.
+func (e *Engine) Expect(id hook.DestinationID, at time.Time) { e.noteDue(id, at) }
+
 // Wake makes the engine look in the store for deliveries to a destination now, after
 // somebody made some due or resumed it.
 func (e *Engine) Wake(id hook.DestinationID) {

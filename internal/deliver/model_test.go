@@ -188,7 +188,7 @@ func (m *model) begin() {
 	m.options.MaxLane, m.options.MaxJobs, m.options.IDs = 6, 10, m.ids
 	m.start()
 	engine, held := m.engine, m.store
-	resumer := deliver.NewResumer(deliver.ResumerOptions{Store: held, Routes: m.catalogue.routes, Wake: engine.Wake, Logger: quiet()})
+	resumer := deliver.NewResumer(deliver.ResumerOptions{Store: held, Routes: m.catalogue.routes, Wake: engine.Wake, Resume: engine.Resume, Logger: quiet()})
 	ended := make(chan struct{})
 	ctx, end := context.WithCancel(m.t.Context())
 	go func() {

@@ -25,14 +25,17 @@ type ResumerOptions struct {
 	// Routes yields the ways of all connections, as they are set up now.
 	Routes func() iter.Seq[Route]
 	// Wake makes the engine look in the store, because deliveries are due.
-	Wake   func(hook.DestinationID)
+	Wake func(hook.DestinationID)
+	// Resume makes the engine release what a circuit does not hold any more.
+	Resume func(hook.DestinationID)
 	Logger *slog.Logger
 }
 
-// Resumer releases deliveries that are held although nothing is paused any more. Whoever
-// resumes a destination or connection releases what is held, and that is nearly always
-// all of it. It is not when an event was matched, or a delivery looked at, just before,
-// and is stored as held just after; nor when the process ends between the two steps.
+// Resumer releases deliveries that are held although nothing is paused, and no circuit
+// open, any more. Whoever resumes a destination or connection releases what is held, and
+// that is nearly always all of it. It is not when an event was matched, or a delivery
+// looked at, just before, and is stored as held just after; nor when the process ends
+// between the two steps. What a person decides over stays held.
 type Resumer struct {
 	options ResumerOptions
 }
@@ -60,6 +63,7 @@ func (r *Resumer) Run(ctx context.Context) error {
 // engine holds again what it is not to attempt.
 func (r *Resumer) look(ctx context.Context) error {
 	backlogs := map[hook.ProjectID]map[hook.DestinationID]map[hook.State]int64{}
+	resumed := map[hook.DestinationID]bool{}
 	for route := range r.options.Routes() {
 		if route.Connection.Paused || route.Destination.Paused {
 			continue
@@ -76,7 +80,12 @@ func (r *Resumer) look(ctx context.Context) error {
 		if backlog[to][hook.StateHeld] == 0 {
 			continue
 		}
-		count, err := r.options.Store.Release(ctx, store.Scope{Project: project, Connection: route.Connection.ID}, time.Now())
+		if !resumed[to] {
+			resumed[to] = true
+			r.options.Resume(to)
+		}
+		scope := store.Scope{Project: project, Connection: route.Connection.ID, Cause: hook.CausePaused}
+		count, err := r.options.Store.Release(ctx, scope, time.Now())
 		if err != nil {
 			return err
 		}

@@ -34,7 +34,7 @@ func TestResumerReleasesWhatNothingHolds(t *testing.T) {
 		d.must(err)
 
 		holder := &unwell{Releaser: d.store, fail: 1}
-		resumer := deliver.NewResumer(deliver.ResumerOptions{Store: holder, Routes: d.catalogue.routes, Wake: d.engine.Wake, Logger: quiet()})
+		resumer := deliver.NewResumer(deliver.ResumerOptions{Store: holder, Routes: d.catalogue.routes, Wake: d.engine.Wake, Resume: d.engine.Resume, Logger: quiet()})
 		ctx, stop := context.WithCancel(d.t.Context())
 		ended := make(chan error)
 		go func() { ended <- resumer.Run(ctx) }()

@@ -25,13 +25,14 @@ type shift struct {
 	queued bool               // it is in line, or a part of it is being made
 	again  bool               // there may be more behind what is being looked at
 	at     time.Time          // when what is released is due
+	span   time.Duration      // how long the next part may take; zero: shiftSpan
 	stop   context.CancelFunc // ends the part that is being made; nil: none is
 }
 
 // Timings of shifts.
 const (
 	maxShifters = 4                      // parts that are made at the same time
-	shiftSpan   = 250 * time.Millisecond // how long a part may take before the next lane's turn
+	shiftSpan   = 250 * time.Millisecond // how long a part may take before the next lane's turn, if it got anywhere
 	releaseGap  = 50 * time.Millisecond  // between claims that find nothing while a release is under way
 )
 
@@ -72,20 +73,22 @@ func (e *Engine) shiftAll(ctx context.Context) {
 // shiftPart makes a part of a lane's shift, and puts the lane in line again where more
 // is left to do.
 func (e *Engine) shiftPart(ctx context.Context, l *lane) {
-	part, stop := context.WithTimeout(ctx, shiftSpan)
-	defer stop()
 	l.mu.Lock()
 	to, at, circuit := l.shift.to, l.shift.at, l.circuit
+	span := max(l.shift.span, shiftSpan)
+	part, stop := context.WithTimeout(ctx, span)
+	defer stop()
 	l.shift.stop, l.shift.again = stop, false
 	l.mu.Unlock()
 
 	scope := store.Scope{Project: circuit.Project, Destination: l.id, Cause: hook.CauseCircuit}
+	count := 0
 	var err error
 	switch to {
 	case hold:
-		_, err = e.options.Holder.Hold(part, scope, circuit.Reason)
+		count, err = e.options.Holder.Hold(part, scope, circuit.Reason)
 	case release:
-		_, err = e.options.Holder.Release(part, scope, at)
+		count, err = e.options.Holder.Release(part, scope, at)
 	case stay:
 	}
 	if err != nil && part.Err() == nil {
@@ -97,7 +100,10 @@ func (e *Engine) shiftPart(ctx context.Context, l *lane) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	s := &l.shift
-	s.stop = nil
+	s.stop, s.span = nil, 0
+	if count == 0 {
+		s.span = 2 * span // it begins with what it has to leave alone
+	}
 	if err == nil && s.to == to && !s.again {
 		*s = shift{}
 	} else {
@@ -109,13 +115,14 @@ func (e *Engine) shiftPart(ctx context.Context, l *lane) {
 	}
 }
 
-// releaseHeld releases what is still held because of a destination's circuit although
-// that does not hold anything any more.
-func (e *Engine) releaseHeld(id hook.DestinationID) {
+// Resume releases what is still held because of a destination's circuit although that
+// does not hold anything any more. It returns at once.
+func (e *Engine) Resume(id hook.DestinationID) {
+	now := time.Now()
 	l := e.lock(id)
 	defer l.mu.Unlock()
-	e.refreshLocked(l, time.Now())
+	e.refreshLocked(l, now)
 	if l.destination != nil && !l.circuit.Holds() {
-		e.shiftLocked(l, release, time.Now())
+		e.shiftLocked(l, release, now)
 	}
 }

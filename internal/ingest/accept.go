@@ -147,6 +147,11 @@ func (i *intake) store(ctx context.Context, acceptance *hook.Acceptance) (hook.R
 			i.options.Lanes.Release(event.Targets[n].Destination)
 		}
 	}
+	for n := range event.Targets {
+		if due := event.Targets[n].Due; !due.IsZero() {
+			i.options.Lanes.Expect(event.Targets[n].Destination, due)
+		}
+	}
 	return receipt, jobsOf(event), nil
 }
 

@@ -11,6 +11,7 @@ import (
 	"net/url"
 	"strings"
 	"testing"
+	"time"
 
 	"malote.dev/malote/internal/hook"
 )
@@ -26,6 +27,7 @@ func (nothing) Admitted(context.Context, hook.RefusalID, hook.EventID) error { r
 func (nothing) Reserve(hook.DestinationID) hook.Admission                    { return hook.Admission{Inline: true} }
 func (nothing) Release(hook.DestinationID)                                   {}
 func (nothing) Dispatch(*hook.Job)                                           {}
+func (nothing) Expect(hook.DestinationID, time.Time)                         {}
 
 // sink is a ResponseWriter that costs nothing, so that the handler alone is measured.
 type sink struct {

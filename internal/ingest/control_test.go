@@ -106,6 +106,9 @@ func TestWhatIsDueLaterAsksNoLane(t *testing.T) {
 		if !target.Deferred || target.Held || !target.Due.Equal(stamp(test.want)) || len(w.lanes.jobs) != 0 {
 			t.Errorf("%s: %+v", name, target)
 		}
+		if got := w.lanes.expected; len(got) != 1 || got[0].Destination != target.Destination || !got[0].Due.Equal(target.Due) {
+			t.Errorf("%s: the lanes expect %+v", name, got)
+		}
 	}
 }
 
@@ -179,6 +182,7 @@ type courier struct {
 
 func (c *courier) Reserve(hook.DestinationID) hook.Admission { return hook.Admission{Inline: true} }
 func (c *courier) Release(hook.DestinationID)                {}
+func (c *courier) Expect(hook.DestinationID, time.Time)      {}
 
 func (c *courier) Dispatch(job *hook.Job) {
 	c.mu.Lock()

@@ -36,6 +36,8 @@ type Lanes interface {
 	Release(destination hook.DestinationID)
 	// Dispatch hands over a delivery for which there is a reservation, and uses it up.
 	Dispatch(job *hook.Job)
+	// Expect tells of a stored delivery that is due later than now.
+	Expect(destination hook.DestinationID, at time.Time)
 }
 
 // Catalogue gives the snapshot in force; *route.Router is one.

@@ -72,6 +72,7 @@ type fakeLanes struct {
 	held     hook.Admission // what is answered in place of room, if it says that it is held
 	reserved map[hook.DestinationID]int
 	jobs     []*hook.Job
+	expected []hook.Target // what is due later, where and when
 }
 
 func (l *fakeLanes) Reserve(id hook.DestinationID) hook.Admission {
@@ -88,6 +89,12 @@ func (l *fakeLanes) Release(id hook.DestinationID) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.reserved[id]--
+}
+
+func (l *fakeLanes) Expect(id hook.DestinationID, at time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.expected = append(l.expected, hook.Target{Destination: id, Due: at})
 }
 
 func (l *fakeLanes) Dispatch(job *hook.Job) {
