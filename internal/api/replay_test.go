@@ -67,6 +67,14 @@ func TestReplaysThatCannotBe(t *testing.T) {
 	}
 }
 
+// failAll fails everything that is due.
+func (h *harness) failAll() {
+	h.t.Helper()
+	for more := true; more; {
+		more = h.deliver(hook.StateFailed, hook.OutcomeRefused) > 0
+	}
+}
+
 func TestALargeRetryIsAReplay(t *testing.T) {
 	h := newHarness(t)
 	h.wire()
@@ -82,11 +90,9 @@ func TestALargeRetryIsAReplay(t *testing.T) {
 	for range 1000 {
 		h.publish(`{}`)
 	}
-	for h.deliver(hook.StateFailed, hook.OutcomeRefused) > 0 {
-	}
+	h.failAll()
 	h.call("POST", "/delivery/retry", `{"filter":{},"limit":1000}`).want(http.StatusOK).has(`"selected":1000`, `"retried":1000`, `"more":true`).hasNot("replay")
 	h.call("POST", "/delivery/retry", `{"filter":{}}`).want(http.StatusOK).has(`"selected":1`, `"retried":1`, `"more":false`).hasNot("replay")
-	for h.deliver(hook.StateFailed, hook.OutcomeRefused) > 0 {
-	}
+	h.failAll()
 	h.call("POST", "/delivery/retry", `{"filter":{}}`).want(http.StatusOK).has(`"retried":0`, `"replay":{"id":"rpl_`, `"rate":"50/s"`)
 }

@@ -32,9 +32,9 @@ type Replays interface {
 
 // ReplayIn asks for a replay, or for its plan.
 type ReplayIn struct {
-	Mode   string          `json:"mode,omitempty" enum:"deliver,retry" doc:"deliver (default): new deliveries of the chosen events; retry: the chosen deliveries themselves again"`
+	Mode   string          `json:"mode,omitempty" enum:"deliver,retry" doc:"deliver (default): new deliveries of what is chosen; retry: the deliveries themselves again"`
 	Select ReplaySelect    `json:"select,omitzero" doc:"What is replayed, from the oldest to the newest. All that is set must be met"`
-	Rules  string          `json:"rules,omitempty" enum:"then,now" doc:"Over the connections that matched then (default), or over those that match now. Not with retry"`
+	Rules  string          `json:"rules,omitempty" enum:"then,now" doc:"Over the connections that matched then (default), or that match now. Not with retry"`
 	To     string          `json:"to,omitempty" doc:"To this destination in place of those of the connections, each event once: id or name. Not with retry"`
 	Edit   json.RawMessage `json:"edit,omitempty" doc:"A JSON merge patch (RFC 7396) of every payload: new events are made. Not with retry"`
 	Rate   hook.Rate       `json:"rate,omitzero" doc:"How many deliveries are begun; default 50/s"`
