@@ -30,7 +30,23 @@ function when(iso) {
   return iso ? el("time", { datetime: iso, title: iso }, clock.format(new Date(iso))) : "";
 }
 
-const state = word => el("span", { class: `state ${word}` }, text[word] ?? word);
+const state = (word, cause) => el("span", { class: `state ${word}` },
+  cause ? text.heldFor(text[cause] ?? cause) : text[word] ?? word);
+
+// seconds reads a duration as the API writes it: 1h30m, 250ms.
+function seconds(duration) {
+  const units = { d: 86400, h: 3600, m: 60, s: 1, ms: 0.001 };
+  return [...duration.matchAll(/([\d.]+)(ms|[dhms])/g)].reduce((sum, [, n, unit]) => sum + n * units[unit], 0);
+}
+
+// rough rounds a span to its greatest unit.
+function rough(span) {
+  const [unit, size] = [["day", 86400], ["hour", 3600], ["minute", 60], ["second", 1]].find(([, size]) => span >= size) ?? ["second", 1];
+  return new Intl.NumberFormat(language === "pt" ? "pt-BR" : "en", { style: "unit", unit, unitDisplay: "short", maximumFractionDigits: 0 })
+    .format(Math.floor(span / size));
+}
+
+const since = iso => rough(Math.max(0, (Date.now() - new Date(iso)) / 1000));
 
 // Names of sources and destinations, asked for once a page.
 async function names(kind) {
@@ -130,6 +146,13 @@ function filterForm(view, fields, filter) {
   el("button", { type: "submit" }, text.filter));
 }
 
+// option names a choice of states: "" for all, "held circuit" for those of one cause.
+function option(choice) {
+  const [word, cause] = choice.split(" ");
+  if (!word) return text.all;
+  return cause ? text.heldFor(text[cause]) : text[word];
+}
+
 const views = {
   async events(filter) {
     const sources = await names("source");
@@ -145,14 +168,20 @@ const views = {
   async deliveries(filter) {
     const destinations = await names("destination");
     const states = ["", "pending", "sending", "succeeded", "failed", "held", "canceled"];
+    const causes = ["paused", "circuit", "parked"].map(cause => `held ${cause}`);
+    const chosen = [filter.state, filter.cause].filter(Boolean).join(" ");
     const form = el("form", { class: "filter" }, el("select", { "aria-label": text.state, onchange: e => {
-      location.hash = `#/deliveries${query({ ...filter, state: e.target.value })}`;
-    } }, states.map(s => el("option", { value: s, selected: s === (filter.state ?? "") }, s ? text[s] : text.all))));
+      const [state, cause] = e.target.value.split(" ");
+      location.hash = `#/deliveries${query({ ...filter, state, cause })}`;
+    } }, states.concat(causes).map(s => el("option", { value: s, selected: s === chosen }, option(s)))),
+    el("select", { "aria-label": text.destination, onchange: e => {
+      location.hash = `#/deliveries${query({ ...filter, destination: e.target.value })}`;
+    } }, [["", text.any], ...destinations].map(([id, name]) => el("option", { value: id, selected: id === (filter.destination ?? "") }, name))));
     return list("deliveries", {
       path: "delivery", filter, empty: text.noDeliveries, form,
       columns: [text.time, text.state, text.destination, text.attempts, text.reason],
-      cells: d => row(`#/event/${d.event}`, [when(d.createdAt), state(d.state), destinations.get(d.destination) ?? d.destination,
-        String(d.attempts), el("span", { class: "soft" }, d.reason ?? "")]),
+      cells: d => row(`#/event/${d.event}`, [when(d.createdAt), state(d.state, d.cause), destinations.get(d.destination) ?? d.destination,
+        String(d.attempts), el("span", { class: "soft" }, d.reason || d.waits || "")]),
     });
   },
 
@@ -217,14 +246,15 @@ function delivery(d, attempts, destinations) {
     await show();
   }, result);
   return el("section", {},
-    el("h2", {}, destinations.get(d.destination) ?? d.destination, " ", state(d.state)),
+    el("h2", {}, destinations.get(d.destination) ?? d.destination, " ", state(d.state, d.cause)),
     d.reason ? el("p", {}, d.reason) : null,
+    pairs([text.waits, d.waits], [text.orderKey, d.orderKey], [text.replay, d.replay]),
     d.nextAttemptAt ? el("p", {}, text.next, ": ", when(d.nextAttemptAt)) : null,
     el("div", { class: "bar" },
       d.state === "sending" ? null : el("button", { type: "button", onclick: act("retry") }, d.state === "pending" ? text.sendNow : text.retry),
       d.state === "pending" || d.state === "held" ? el("button", { type: "button", onclick: act("cancel") }, text.cancel) : null, result),
     attempts.map(a => el("details", {},
-      el("summary", {}, `${text.attempt} ${a.number} · `, when(a.startedAt), ` · ${a.responseStatus || a.error || a.outcome} · ${a.duration}`),
+      el("summary", {}, `${text.attempt} ${a.number} · ${a.probe ? `${text.probe} · ` : ""}`, when(a.startedAt), ` · ${a.responseStatus || a.error || a.outcome} · ${a.duration}`),
       a.error ? el("p", {}, a.error) : null,
       el("h2", {}, text.request), el("pre", {}, `${a.method ?? ""} ${a.url ?? ""}\n${(a.requestHeaders ?? []).map(h => `${h.name}: ${h.value}`).join("\n")}`),
       el("h2", {}, text.answer), headerList(a.responseHeaders),
@@ -273,7 +303,48 @@ async function show() {
     main.replaceChildren(el("p", { class: "empty" }, text.notFound));
     return;
   }
-  await attempt(async () => { refresh = await render(Object.fromEntries(new URLSearchParams(search)), id); });
+  await attempt(async () => {
+    if (document.getElementById("health").hidden) await health();
+    refresh = await render(Object.fromEntries(new URLSearchParams(search)), id);
+  });
+}
+
+// circuitOf says how a destination is used: a class, and the words for people.
+function circuitOf(health) {
+  switch (health.circuit.state) {
+    case "open": return ["failed", text.circuitOpen];
+    case "half-open": return ["sending", text.circuitProbing];
+    case "ramp": return ["sending", text.circuitRamp];
+  }
+  if (health.paused) return ["held", text.paused];
+  return health.waiting > 0 && health.stalled ? ["pending", text.growing] : ["succeeded", text.circuitClosed];
+}
+
+// card shows one destination: its circuit, what waits and for how long.
+function card(health) {
+  const [kind, words] = circuitOf(health);
+  const facts = [];
+  if (health.waiting > 0) {
+    facts.push(text.waiting(whole.format(health.waiting)));
+    if (health.oldest) facts.push(text.oldest(since(health.oldest)));
+    if (health.timeToDrain) facts.push(text.drained(rough(Math.max(1, seconds(health.timeToDrain)))));
+  }
+  if (health.circuit.probeAt) facts.push(text.probeAt(new Intl.DateTimeFormat(language === "pt" ? "pt-BR" : undefined, { timeStyle: "medium" }).format(new Date(health.circuit.probeAt))));
+  return el("a", { class: `card ${kind}`, href: `#/deliveries${query({ destination: health.id })}`,
+    title: [health.circuit.reason, health.pauseReason, health.stalled].filter(Boolean).join(" — ") },
+  el("b", {}, health.name), el("span", { class: `state ${kind}` }, words), facts.map(fact => el("span", {}, fact)));
+}
+
+const cards = 8;
+
+// health shows the destinations at which it is worst.
+async function health() {
+  const strip = document.getElementById("health");
+  const worst = await get(`stats/health${query({ limit: cards })}`);
+  strip.hidden = worst.data.length === 0 || !token.get();
+  const focused = strip.contains(document.activeElement) ? document.activeElement.getAttribute("href") : null;
+  strip.replaceChildren(...worst.data.map(card), ...worst.done ? [] : [el("span", { class: "soft" }, text.moreDestinations)]);
+  if (focused) strip.querySelector(`[href="${CSS.escape(focused)}"]`)?.focus();
 }
 
 // count shows what the last hour brought, from the roll-ups.
@@ -286,7 +357,7 @@ async function tick() {
   const current = refresh;
   if (current && !document.hidden && token.get()) {
     try {
-      await count();
+      await Promise.all([count(), health()]);
       const next = await current();
       if (refresh === current && next !== undefined) refresh = next;
     } catch {
@@ -306,7 +377,7 @@ function start() {
     history.replaceState(null, "", "#/events");
   }
   if (!location.hash) history.replaceState(null, "", "#/events");
-  document.getElementById("signout").onclick = () => { token.clear(); document.getElementById("numbers").textContent = ""; show(); };
+  document.getElementById("signout").onclick = () => { token.clear(); document.getElementById("numbers").textContent = ""; document.getElementById("health").hidden = true; show(); };
   addEventListener("hashchange", show);
   show();
   setTimeout(tick, pollEvery);

@@ -17,6 +17,10 @@ export const texts = {
     pending: "pending", sending: "sending", succeeded: "succeeded", failed: "failed", held: "held", canceled: "canceled",
     offline: "The server does not answer. Trying again…", notFound: "There is nothing at this address.", id: "Id", from: "From", duration: "Took",
     lastHour: (n, ok) => `${n} events and ${ok} successful deliveries in the last hour`, duplicates: "Came again", duplicateTimes: n => `${n} times`,
+    destinations: "Destinations", waiting: n => `${n} waiting`, oldest: age => `oldest ${age}`, drained: span => `through in ${span}`,
+    growing: "backlog grows", circuitClosed: "working", circuitOpen: "circuit open", circuitProbing: "probing", circuitRamp: "recovering",
+    paused: "paused", circuit: "circuit open", parked: "parked", heldFor: cause => `held: ${cause}`, probeAt: at => `next probe ${at}`,
+    waits: "Waits", orderKey: "Order key", replay: "Replay", moreDestinations: "All others are better", probe: "probe", any: "Every destination",
   },
   pt: {
     events: "Eventos", deliveries: "Entregas", refused: "Recusados", api: "API", signout: "Sair", pages: "Páginas",
@@ -34,5 +38,9 @@ export const texts = {
     pending: "pendente", sending: "enviando", succeeded: "entregue", failed: "falhou", held: "retida", canceled: "cancelada",
     offline: "O servidor não responde. Tentando de novo…", notFound: "Não há nada neste endereço.", id: "Id", from: "De", duration: "Levou",
     lastHour: (n, ok) => `${n} eventos e ${ok} entregas concluídas na última hora`, duplicates: "Veio de novo", duplicateTimes: n => `${n} vezes`,
+    destinations: "Destinos", waiting: n => `${n} esperando`, oldest: age => `a mais antiga há ${age}`, drained: span => `termina em ${span}`,
+    growing: "fila cresce", circuitClosed: "funcionando", circuitOpen: "circuito aberto", circuitProbing: "testando", circuitRamp: "retomando",
+    paused: "pausado", circuit: "circuito aberto", parked: "estacionada", heldFor: cause => `retida: ${cause}`, probeAt: at => `próximo teste ${at}`,
+    waits: "Espera", orderKey: "Chave de ordem", replay: "Reenvio", moreDestinations: "Todos os outros estão melhores", probe: "teste", any: "Todos os destinos",
   },
 };
