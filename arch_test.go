@@ -62,6 +62,7 @@ var layers = map[string]int{
 	"internal/deliver/turns":        3,
 	"internal/upkeep":               3,
 	"internal/notice":               3,
+	"internal/replay":               3,
 	"internal/destination/webhook":  3,
 	"internal/store/sqlstore":       3,
 	"internal/store/sqlstore/codec": 2,

@@ -57,7 +57,13 @@ func secretOf(t *testing.T, dir string) hook.Secret {
 	if err := errors.Join(err, s.Close()); err != nil {
 		t.Fatalf("read the catalogue: %v", err)
 	}
-	return all.Sources[0].Secret
+	for i := range all.Sources {
+		if all.Sources[i].Name == "shop" {
+			return all.Sources[i].Secret
+		}
+	}
+	t.Fatal("the source is gone")
+	return ""
 }
 
 // keysOf returns the ids of the keys in a folder.
@@ -101,8 +107,8 @@ func TestRotateKeyReplacesTheKey(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(done.Retired) != 1 || done.Retired[0].ID != old[0] || done.Key.ID == old[0] || !done.Key.Current || done.Resealed != 2 {
-		t.Errorf("done %+v; want the key %s retired, a project and a source sealed anew", done, old[0])
+	if len(done.Retired) != 1 || done.Retired[0].ID != old[0] || done.Key.ID == old[0] || !done.Key.Current || done.Resealed != 3 {
+		t.Errorf("done %+v; want the key %s retired, a project and its two sources sealed anew", done, old[0])
 	}
 	if diff := cmp.Diff([]string{done.Key.ID}, keysOf(t, dir)); diff != "" {
 		t.Errorf("keys: %s", diff)
