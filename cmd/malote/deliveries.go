@@ -1,6 +1,8 @@
 package main
 
 import (
+	"cmp"
+	"fmt"
 	"strings"
 	"time"
 
@@ -24,6 +26,7 @@ func (c *cli) deliveriesCommand() *cobra.Command {
 func deliveryFilter(command *cobra.Command, filter *client.DeliveryFilter) {
 	flags := command.Flags()
 	flags.StringVar(&filter.State, "state", "", "only in this `STATE`: pending, sending, succeeded, failed, held or canceled")
+	flags.StringVar(&filter.Cause, "cause", "", "only held for this `CAUSE`: paused, circuit or parked")
 	flags.StringVar(&filter.Event, "event", "", "only of this `EVENT`")
 	flags.StringVar(&filter.Connection, "connection", "", "only over this `CONNECTION`: name or id")
 	flags.StringVar(&filter.Destination, "destination", "", "only to this `DESTINATION`: name or id")
@@ -44,6 +47,7 @@ func (c *cli) deliveryList(use string) *cobra.Command {
 	filter, period, watch := &client.DeliveryFilter{}, &window{}, false
 	command := &cobra.Command{Use: use, Short: "List deliveries, the newest first", Args: noArguments}
 	deliveryFilter(command, filter)
+	command.Flags().StringVar(&filter.Replay, "replay", "", "only made or retried by this `REPLAY`; without --state those that have not ended")
 	command.Flags().BoolVar(&watch, "follow", false, "go on and show new deliveries as they come, the newest last")
 	period.flags(command, "deliveries")
 	return c.withJSON(c.withServer(command, func(command *cobra.Command, server *client.Client, _ []string) error {
@@ -58,14 +62,14 @@ func (c *cli) deliveryList(use string) *cobra.Command {
 		if err != nil {
 			return err
 		}
-		row := func(d hook.Delivery) []cell {
+		row := func(d api.DeliveryOut) []cell {
 			return []cell{
-				text(d.ID), stateCell(d.State), c.ago(d.CreatedAt), text(d.Event), text(named(names.Connections, d.Connection)),
+				text(d.ID), deliveryState(&d.Delivery), c.ago(d.CreatedAt), text(d.Event), text(named(names.Connections, d.Connection)),
 				text(named(names.Destinations, d.Destination)), text(d.Attempts), c.ago(or(d.NextAttemptAt)),
-				{text: d.Reason, color: faint},
+				{text: cmp.Or(d.Reason, d.Waits), color: faint},
 			}
 		}
-		table := columns[hook.Delivery]{head: []string{"ID", "STATE", "CREATED", "EVENT", "CONNECTION", "DESTINATION", "ATTEMPTS", "NEXT", "REASON"}, row: row}
+		table := columns[api.DeliveryOut]{head: []string{"ID", "STATE", "CREATED", "EVENT", "CONNECTION", "DESTINATION", "ATTEMPTS", "NEXT", "REASON"}, row: row}
 		if watch {
 			return show(c, server.FollowDeliveries(command.Context(), filter, period.limit), table, stream)
 		}
@@ -101,15 +105,36 @@ func (c *cli) deliveryGet() *cobra.Command {
 	}))
 }
 
-func (c *cli) showDelivery(delivery *hook.Delivery, names *client.Names) error {
+// deliveryState shows a delivery's state, with the cause if it is held.
+func deliveryState(d *hook.Delivery) cell {
+	shown := stateCell(d.State)
+	if d.State == hook.StateHeld && d.Cause != hook.CauseNone {
+		shown.text += ": " + d.Cause.String()
+	}
+	return shown
+}
+
+func (c *cli) showDelivery(delivery *api.DeliveryOut, names *client.Names) error {
 	d := &details{}
 	d.add("id", text(delivery.ID))
-	d.add("state", stateCell(delivery.State))
+	d.add("state", deliveryState(&delivery.Delivery))
 	d.add("reason", dash(delivery.Reason))
+	if delivery.Waits != "" {
+		d.add("waits", text(delivery.Waits))
+	}
+	if delivery.OrderKey != "" {
+		d.add("order key", text(delivery.OrderKey))
+	}
+	if delivery.Replay != 0 {
+		d.add("replay", text(delivery.Replay))
+	}
 	d.add("event", text(delivery.Event))
 	d.add("connection", text(named(names.Connections, delivery.Connection)))
 	d.add("destination", text(named(names.Destinations, delivery.Destination)))
 	d.add("attempts", text(delivery.Attempts))
+	if delivery.Probes > 0 {
+		d.add("probes", text(fmt.Sprintf("%d of these, which used up nothing of the schedule", delivery.Probes)))
+	}
 	if delivery.NextAttemptAt != nil {
 		d.add("next attempt", text(c.stamp(*delivery.NextAttemptAt)+" ("+c.ago(*delivery.NextAttemptAt).text+")"))
 	}
@@ -141,7 +166,7 @@ newest first, failed ones unless --state says canceled or held). One attempt is 
 			return wrongUsage(command, "name the deliveries, or select them: --state failed selects all that failed")
 		case selected:
 			request.Filter = &api.RetryFilter{
-				State: filter.State, Event: filter.Event, Connection: filter.Connection, Destination: filter.Destination,
+				State: filter.State, Cause: filter.Cause, Event: filter.Event, Connection: filter.Connection, Destination: filter.Destination,
 				After: period.after, Before: period.before,
 			}
 			if !command.Flags().Changed("limit") {
@@ -218,8 +243,11 @@ func (c *cli) attemptTable(attempts []hook.Attempt) error {
 	for i := range attempts {
 		attempt := &attempts[i]
 		by := "schedule"
-		if attempt.Manual {
+		switch {
+		case attempt.Manual:
 			by = "hand"
+		case attempt.Probe:
+			by = "probe"
 		}
 		rows.add(text(attempt.Number), text(c.stamp(attempt.StartedAt)), outcomeCell(attempt.Outcome), status(attempt.ResponseStatus),
 			text(took(attempt.Duration)), text(by), cell{text: attempt.Error, color: faint})
