@@ -123,6 +123,8 @@ func TestPlansOfTheLists(t *testing.T) {
 			{Destination: 4},
 			{State: hook.StateFailed},
 			{Destination: 4, State: hook.StatePending},
+			{Destination: 4, State: hook.StateHeld, Cause: hook.CauseParked},
+			{State: hook.StateHeld, Cause: hook.CauseParked},
 			{Connection: 5, After: time.Unix(0, 0), Before: time.Now().Add(hour)},
 		} {
 			query.Project, query.Page = 1, req

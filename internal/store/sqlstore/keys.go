@@ -29,12 +29,14 @@ const (
 	active      = "order_key IS NOT NULL AND (state = 2 OR state = 1 AND next_at IS NOT NULL)"
 )
 
-// IdleKeys returns the next keys, in their order, of which deliveries wait and none has
-// its turn, whether because the first one is held or because nobody gave it to it.
+// IdleKeys returns the next keys, in their order, whose oldest open delivery is pending
+// and of which none has its turn.
 func IdleKeys(ctx context.Context, q Queryer, after Key, limit int) ([]Key, error) {
 	rows, err := q.QueryContext(ctx, "SELECT connection, order_key FROM delivery d WHERE (connection, order_key) > ($1, $2) AND "+openOrdered+
 		" GROUP BY connection, order_key HAVING NOT EXISTS (SELECT 1 FROM delivery WHERE connection = d.connection"+
-		" AND order_key = d.order_key AND "+active+") ORDER BY connection, order_key LIMIT $3", int64(after.Connection), after.Text, limit)
+		" AND order_key = d.order_key AND "+active+")"+
+		" AND (SELECT state FROM delivery WHERE connection = d.connection AND order_key = d.order_key AND "+openOrdered+" ORDER BY id LIMIT 1) = 1"+
+		" ORDER BY connection, order_key LIMIT $3", int64(after.Connection), after.Text, limit)
 	if err != nil {
 		return nil, fmt.Errorf("look for order keys: %w", err)
 	}

@@ -1,6 +1,7 @@
 package storetest
 
 import (
+	"fmt"
 	"sync"
 	"time"
 
@@ -12,14 +13,17 @@ import (
 
 func claimTests() map[string]func(*world) {
 	return map[string]func(*world){
-		"a claim brings the delivery and its event":  claimBrings,
-		"the longest due comes first":                claimOrder,
-		"what is not due is left":                    claimNotDue,
-		"a claim keeps to its destination and limit": claimLimits,
-		"each delivery is claimed once":              claimOnce,
-		"an expired lease is reclaimed":              leaseExpires,
-		"a renewed lease goes on":                    leaseRenewed,
-		"due tells when each destination is due":     dueTimes,
+		"a claim brings the delivery and its event":   claimBrings,
+		"of a connection the longest due comes first": claimOrder,
+		"connections take turns":                      claimTurns,
+		"a claim of one goes round, too":              claimOneByOne,
+		"a claim finds what is due among what is not": claimFar,
+		"what is not due is left":                     claimNotDue,
+		"a claim keeps to its destination and limit":  claimLimits,
+		"each delivery is claimed once":               claimOnce,
+		"an expired lease is reclaimed":               leaseExpires,
+		"a renewed lease goes on":                     leaseRenewed,
+		"due tells when each destination is due":      dueTimes,
 	}
 }
 
@@ -72,6 +76,97 @@ func claimOrder(w *world) {
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		w.Error(diff)
+	}
+}
+
+// connections returns the place itself and count-1 more connections to its destination.
+func (w *world) connections(p place, count int) []place {
+	w.Helper()
+	places := []place{p}
+	for i := range count - 1 {
+		next := p
+		next.connection = w.connect(p, fmt.Sprint("more-", i))
+		places = append(places, next)
+	}
+	return places
+}
+
+// shares claims, and counts what each connection got.
+func (w *world) shares(p place, limit int) map[hook.ConnectionID]int {
+	w.Helper()
+	shares := map[hook.ConnectionID]int{}
+	for _, job := range w.claim(p, limit) {
+		shares[job.Delivery.Connection]++
+	}
+	return shares
+}
+
+func claimTurns(w *world) {
+	places := w.connections(w.home, 3)
+	for range 50 {
+		w.waiting(places[0])
+	}
+	w.tick(time.Hour) // The others have waited for a much shorter time.
+	for range 4 {
+		w.waiting(places[1])
+	}
+	w.waiting(places[2])
+	first := w.shares(w.home, 6)
+	if first[places[0].connection] < 2 || first[places[1].connection] < 2 || first[places[2].connection] != 1 {
+		w.Errorf("shares of six: %v", first)
+	}
+	second := w.shares(w.home, 6)
+	if first[places[1].connection]+second[places[1].connection] != 4 || len(second) != 2 {
+		w.Errorf("shares of six more: %v", second)
+	}
+	if rest := w.shares(w.home, 256); len(rest) != 1 || rest[places[0].connection] != 55-12 {
+		w.Errorf("the rest: %v", rest)
+	}
+}
+
+func claimOneByOne(w *world) {
+	places := w.connections(w.home, 3)
+	for _, p := range places {
+		for range 4 {
+			w.waiting(p)
+		}
+	}
+	for range 4 {
+		seen := map[hook.ConnectionID]int{}
+		for range places {
+			for connection, n := range w.shares(w.home, 1) {
+				seen[connection] += n
+			}
+		}
+		if len(seen) != len(places) {
+			w.Errorf("three claims of one served %v", seen)
+		}
+	}
+}
+
+func claimFar(w *world) {
+	places := w.connections(w.home, 150)
+	last := places[len(places)-1]
+	for _, p := range places[1:] {
+		t := w.target(p)
+		t.Deferred, t.Due = true, w.now.Add(time.Hour)
+		w.accept(w.event(p, t))
+	}
+	first := w.waiting(w.home)
+	id := w.waiting(last)
+	jobs := w.claim(w.home, 2)
+	if len(jobs) != 2 || jobs[0].Delivery.ID != first || jobs[1].Delivery.ID != id {
+		w.Fatalf("%d claimed, want the two that are due", len(jobs))
+	}
+	w.tick(time.Hour)
+	seen := map[hook.ConnectionID]int{}
+	for range 10 {
+		for connection, n := range w.shares(w.home, 15) {
+			seen[connection] += n
+		}
+	}
+	if len(seen) != len(places)-1 || seen[last.connection] != 1 {
+		w.Errorf("%d connections were served, want each of %d once", len(seen), len(places)-1)
 	}
 }
 
