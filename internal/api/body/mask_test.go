@@ -47,8 +47,8 @@ func TestMaskedBodiesAreShort(t *testing.T) {
 		text := `{"name":"` + strings.Repeat(letter, 9000) + `"}`
 		got := body.Mask([]byte(text), reflect.TypeFor[asked](), 4096)
 		var cut struct {
-			Bytes int
-			Begin string
+			Bytes int    `json:"bytes"`
+			Begin string `json:"begin"`
 		}
 		if err := json.Unmarshal(got, &cut); err != nil || len(got) > 4096 || len(cut.Begin) < 500 || cut.Bytes < 9000 {
 			t.Errorf("%q: %d bytes, %v, %d of %d", letter, len(got), err, len(cut.Begin), cut.Bytes)
