@@ -34,6 +34,7 @@ type cli struct {
 	now       func() time.Time
 	zone      *time.Location // of the person, for times in tables and flags
 	colored   bool           // the output is a terminal
+	asks      bool           // the input is one, so that somebody is there to answer
 	version   string
 	serve     func(ctx context.Context, settings config.Settings, options app.Options) error
 	examine   examine
@@ -138,7 +139,8 @@ Begin with "malote demo", or with "malote serve" and the dashboard whose address
 	add(groupRun, c.serveCommand(), c.demoCommand(), c.doctorCommand())
 	add(groupCatalog, c.planCommand(), c.applyCommand(), c.exportCommand(), c.schemaCommand(),
 		c.tokenCommand(), c.providersCommand(), c.secretCommand(), c.keyCommand())
-	add(groupLog, c.sendCommand(), c.eventsCommand(), c.deliveriesCommand(), c.attemptsCommand(), c.refusedCommand())
+	add(groupLog, c.sendCommand(), c.eventsCommand(), c.deliveriesCommand(), c.attemptsCommand(), c.refusedCommand(), c.replayCommand(),
+		c.healthCommand(), c.keysCommand(), c.circuitCommand(), c.auditCommand())
 	add(groupOther, c.configCommand(), c.versionCommand())
 	root.InitDefaultHelpCmd()
 	root.InitDefaultCompletionCmd()

@@ -40,6 +40,7 @@ type terminal struct {
 	env     map[string]string
 	files   map[string]string
 	colored bool
+	asks    bool
 	serve   func(ctx context.Context, settings config.Settings, options app.Options) error
 	examine examine
 }
@@ -77,7 +78,7 @@ func runWith(ctx context.Context, x *terminal, args ...string) result {
 			}
 			return []byte(value), nil
 		},
-		now: func() time.Time { return now }, zone: time.UTC, colored: x.colored, version: "v1.2.3", serve: x.serve, examine: x.examine,
+		now: func() time.Time { return now }, zone: time.UTC, colored: x.colored, asks: x.asks, version: "v1.2.3", serve: x.serve, examine: x.examine,
 	}
 	code := execute(ctx, c, args)
 	return result{out: out.String(), err: fault.String(), code: code}

@@ -148,8 +148,10 @@ func (c *cli) deliveryRetry() *cobra.Command {
 	command := &cobra.Command{
 		Use:   "retry [ID…]",
 		Short: "Send deliveries again: those named, or those that the flags select",
-		Long: `Send deliveries again at once: those named by id, or those that the flags select (the
-newest first, failed ones unless --state says canceled or held). One attempt is made.`,
+		Long: `Send deliveries again at once: those named by id, or those that the flags select (failed
+ones unless --state says canceled or held; with --limit the newest). One attempt is made.
+More than 1,000 are sent again by a replay, which "malote replay" shows, and which can be
+planned, paced and stopped there.`,
 	}
 	deliveryFilter(command, filter)
 	period.flags(command, "deliveries")
@@ -181,6 +183,9 @@ newest first, failed ones unless --state says canceled or held). One attempt is 
 		}
 		if c.json {
 			return c.printJSON(done)
+		}
+		if done.Replay != nil {
+			return c.printf("%s sends them again at %s: \"malote replay show %s\" tells how far it is.\n", done.Replay.ID, done.Replay.Rate, done.Replay.ID)
 		}
 		more := ""
 		if done.More {

@@ -41,7 +41,7 @@ func main() {
 		in: os.Stdin, out: os.Stdout, err: os.Stderr,
 		lookupEnv: os.LookupEnv, environ: os.Environ, readFile: os.ReadFile, now: time.Now,
 		zone:    time.Local, //nolint:gosmopolitan // the person at the terminal reads times in their own zone
-		colored: isTerminal(os.Stdout), version: version,
+		colored: isTerminal(os.Stdout), asks: isTerminal(os.Stdin), version: version,
 		serve: app.Run, examine: examineFiles,
 	}, os.Args[1:]))
 }
