@@ -51,7 +51,6 @@ type intake struct {
 
 	source  *route.Source
 	numbers *sourceMetrics
-	except  hook.DestinationID // nothing goes there; 0: anywhere
 }
 
 func (h *Handler) intakeOf(source *route.Source) intake {
@@ -91,9 +90,6 @@ func (i *intake) prepare(acceptance *hook.Acceptance) error {
 	identify(i.source, in, acceptance)
 
 	connections, misses := i.source.Match(in, event.Type)
-	if i.except != 0 {
-		connections = slices.DeleteFunc(connections, func(c *route.Connection) bool { return c.Destination == i.except })
-	}
 	if len(connections) > maxTargets {
 		return errTooManyTargets
 	}
@@ -101,29 +97,27 @@ func (i *intake) prepare(acceptance *hook.Acceptance) error {
 	i.metrics.misses.Add(float64(len(misses)))
 	event.Targets = make([]hook.Target, len(connections))
 	for n, connection := range connections {
-		event.Targets[n] = i.target(connection, event, in)
+		i.aim(&event.Targets[n], connection, event, in)
 	}
 	return nil
 }
 
-// target is a delivery of an event over a connection, before its lane is asked.
-func (i *intake) target(connection *route.Connection, event *hook.Event, in *filter.Input) hook.Target {
-	target := hook.Target{
-		Delivery:    hook.DeliveryID(i.options.IDs.Next(event.ReceivedAt)),
-		Connection:  connection.ID,
-		Destination: connection.Destination,
-		OrderKey:    connection.OrderKey(in),
-	}
-	if connection.Order != nil && target.OrderKey == "" {
-		i.metrics.keyless.Inc()
+// aim fills a target with the delivery of an event over a connection, as far as it is
+// known before its lane is asked.
+func (i *intake) aim(target *hook.Target, connection *route.Connection, event *hook.Event, in *filter.Input) {
+	target.Delivery = hook.DeliveryID(i.options.IDs.Next(event.ReceivedAt))
+	target.Connection, target.Destination = connection.ID, connection.Destination
+	if connection.Order != nil {
+		if target.OrderKey = connection.OrderKey(in); target.OrderKey == "" {
+			i.metrics.keyless.Inc()
+		}
 	}
 	if target.Cause, target.Reason = connection.Held(); target.Cause != hook.CauseNone {
 		target.Held = true
-		return target
+		return
 	}
 	target.Due = connection.DueAt(event.ReceivedAt, event.ReceivedAt)
 	target.Deferred = !target.Due.IsZero()
-	return target
 }
 
 // store reserves room for the deliveries of a prepared event, makes all of it durable,
@@ -287,9 +281,17 @@ func (h *Handler) Announce(ctx context.Context, project hook.ProjectID, event *h
 		return hook.NotFound("source", hook.SystemSource)
 	}
 	in := h.intakeOf(source)
-	in.except = except
-	_, err := in.complete(ctx, []*hook.Acceptance{in.publication(event, SchemeSystem)})
-	return err
+	acceptance := in.publication(event, SchemeSystem)
+	if err := in.prepare(acceptance); err != nil {
+		return err
+	}
+	acceptance.Event.Targets = slices.DeleteFunc(acceptance.Event.Targets, func(t hook.Target) bool { return t.Destination == except })
+	_, jobs, err := in.store(ctx, acceptance)
+	if err != nil {
+		return fmt.Errorf("store a notice: %w", err)
+	}
+	in.dispatch(jobs)
+	return nil
 }
 
 // publication is a copy of an event that nobody sent to this source by a request.
