@@ -10,14 +10,21 @@ import (
 )
 
 // judgeLocked lets the circuit learn from an attempt, and reports whether that brought
-// it into another state. What began before it opened says nothing new.
+// it into another state. What began before it opened says nothing new, and neither does
+// a delivery that fails again and again by itself: that may be its own fault.
 func (e *Engine) judgeLocked(l *lane, it *item, try *hook.Try, now time.Time) bool {
-	before := &l.circuit
-	if before.State == hook.CircuitClosed && before.Failures == 0 && !try.Counts() {
+	before, counts := &l.circuit, try.Counts()
+	if before.State == hook.CircuitClosed && before.Failures == 0 && !counts {
 		return false // nearly always
 	}
 	if e.options.Holder == nil || l.destination == nil || it.ticket < l.heeded {
 		return false
+	}
+	if counts {
+		again := l.blamed == it.job.Delivery.ID
+		if l.blamed = it.job.Delivery.ID; again && !try.Probe {
+			return false
+		}
 	}
 	return e.turnLocked(l, before.Observe(&l.destination.DestinationSpec, *try, now, rand.Float64()), now)
 }

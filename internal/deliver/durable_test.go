@@ -54,9 +54,13 @@ func bubbleDurable(t *testing.T, change func(*hook.Destination, *hook.Connection
 		d.catalogue.destinations[dst.ID] = &dst
 		d.catalogue.connections[connection.ID] = connection
 		d.start()
+		defer func() {
+			d.stop()
+			if err := d.store.Close(); err != nil {
+				t.Error(err)
+			}
+		}()
 		test(d)
-		d.stop()
-		d.must(d.store.Close())
 	})
 }
 

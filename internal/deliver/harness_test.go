@@ -34,6 +34,7 @@ type receiver struct {
 	reply func(req *http.Request, n int) (status int, header http.Header, err error)
 
 	mu       sync.Mutex
+	bad      string // a body that is answered 500
 	requests []received
 	flying   int
 	most     int
@@ -68,12 +69,27 @@ func (r *receiver) RoundTrip(req *http.Request) (*http.Response, error) {
 		r.flying--
 	}()
 	status, header := http.StatusOK, http.Header{}
-	if reply != nil {
+	if r.poisonous(string(body)) {
+		status = http.StatusInternalServerError
+	} else if reply != nil {
 		if status, header, err = reply(req, n); err != nil {
 			return nil, err
 		}
 	}
 	return &http.Response{StatusCode: status, Header: header, Body: io.NopCloser(strings.NewReader("")), Request: req}, nil
+}
+
+// poison makes a body one that the receiver fails on.
+func (r *receiver) poison(body string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.bad = body
+}
+
+func (r *receiver) poisonous(body string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.bad != "" && r.bad == body
 }
 
 // answer sets what the receiver answers from now on.

@@ -54,8 +54,9 @@ type lane struct {
 	forgotten    bool // no longer the engine's lane of this destination
 
 	circuit hook.Circuit
-	heeded  uint64 // the tickets of attempts that began before the circuit opened are below this …
-	stale   int    // … and so many of these are under way
+	heeded  uint64          // the tickets of attempts that began before the circuit opened are below this …
+	stale   int             // … and so many of these are under way
+	blamed  hook.DeliveryID // the last one that failed in a way that counts against the destination
 	probe   probe
 	shift   shift
 }
