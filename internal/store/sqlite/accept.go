@@ -70,7 +70,7 @@ func (a *accepting) apply(ctx context.Context, b *batch) error {
 			return err
 		}
 	}
-	source := b.count(ev.Project, store.BySource, int64(ev.Source), ev.ReceivedAt)
+	source := b.tally.Count(ev.Project, store.BySource, int64(ev.Source), ev.ReceivedAt)
 	if first != 0 {
 		a.receipt = hook.Receipt{Event: first, Duplicate: true}
 		source.Duplicates++
@@ -93,7 +93,7 @@ func (a *accepting) apply(ctx context.Context, b *batch) error {
 		source.Unmatched++
 	}
 	for i := range ev.Unmatched {
-		b.count(ev.Project, store.ByConnection, int64(ev.Unmatched[i].Connection), ev.ReceivedAt).FilterErrors++
+		b.tally.Count(ev.Project, store.ByConnection, int64(ev.Unmatched[i].Connection), ev.ReceivedAt).FilterErrors++
 	}
 	a.behind = a.behind[:0]
 	for i := range ev.Targets {
@@ -123,8 +123,8 @@ func (b *batch) target(ctx context.Context, ev *hook.Event, t *hook.Target) (beh
 	if err := b.connection(ctx, lane{ev.Project, t.Connection, t.Destination}); err != nil {
 		return false, err
 	}
-	b.count(ev.Project, store.ByConnection, int64(t.Connection), ev.ReceivedAt).Deliveries++
-	b.count(ev.Project, store.ByDestination, int64(t.Destination), ev.ReceivedAt).Deliveries++
+	b.tally.Count(ev.Project, store.ByConnection, int64(t.Connection), ev.ReceivedAt).Deliveries++
+	b.tally.Count(ev.Project, store.ByDestination, int64(t.Destination), ev.ReceivedAt).Deliveries++
 	if t.OrderKey != "" && !t.Held {
 		if behind, err = b.mustWait(ctx, keyRef{t.Connection, t.OrderKey}); err != nil {
 			return false, err
@@ -191,9 +191,9 @@ func (b *batch) insertWaiting(ctx context.Context, d waiting) error {
 		next = sqlstore.Millis(d.due)
 	}
 	created := sqlstore.Millis(d.created)
-	b.move(d.project, d.destination, 0, state)
-	b.progressed(d.replay, func(p *hook.ReplayProgress) { countEnd(p, state, 1) })
+	b.tally.Move(d.project, d.destination, 0, state)
+	b.tally.Turn(d.replay, 0, state)
 	_, err := b.w.sql.insertWaiting.Exec(ctx, int64(d.id), int64(d.project), int64(d.event), int64(d.connection), int64(d.destination),
-		int64(state), created, created, commit.NullText(reason), next, nil, nullID(int64(d.replay)), nullInt(d.cause), commit.NullText(d.orderKey))
+		int64(state), created, created, commit.NullText(reason), next, nil, nullInt(d.replay), nullInt(d.cause), commit.NullText(d.orderKey))
 	return err
 }

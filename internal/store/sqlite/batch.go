@@ -2,16 +2,13 @@ package sqlite
 
 import (
 	"context"
-	"database/sql/driver"
-	"maps"
 	"time"
 
 	"malote.dev/malote/internal/hook"
 	"malote.dev/malote/internal/store"
 	"malote.dev/malote/internal/store/sqlite/commit"
 	"malote.dev/malote/internal/store/sqlite/dedupe"
-	"malote.dev/malote/internal/store/sqlstore"
-	"malote.dev/malote/internal/store/sqlstore/codec"
+	"malote.dev/malote/internal/store/sqlite/tally"
 )
 
 // rowAfter is how long an inline delivery stays without a row.
@@ -25,8 +22,7 @@ const noLease = int64(1<<63 - 1)
 type batch struct {
 	w       *writer
 	old     []newInline // inline deliveries to be given rows
-	numbers map[numbersKey]*hook.Numbers
-	backlog map[backlogKey]int64
+	tally   tally.Batch
 	dedupe  dedupe.Batch
 	opened  []newInline
 	heads   map[keyRef]hook.DeliveryID // what opened and closed change of the keys' heads in memory
@@ -38,64 +34,11 @@ type batch struct {
 	sources     map[[2]int64]struct{}
 	connections map[[3]int64]struct{}
 	refused     map[hook.SourceID]struct{} // sources whose refusals are to be bounded
-	replays     map[hook.ReplayID]*hook.ReplayProgress
-	examples    map[exampleKey]*example
 	onCommit    []func()
 }
 
-type numbersKey struct {
-	project hook.ProjectID
-	scope   store.NumbersScope
-	id      int64
-	minute  int64
-}
-
-type backlogKey struct {
-	project     hook.ProjectID
-	destination hook.DestinationID
-	state       hook.State
-}
-
 func newBatch(w *writer) *batch {
-	return &batch{w: w, numbers: map[numbersKey]*hook.Numbers{}, dedupe: w.dedupe.Begin(), mark: w.mark.stored, highest: w.mark.highest}
-}
-
-// count returns the counters of a noun's minute, for the batch to add to.
-func (b *batch) count(project hook.ProjectID, scope store.NumbersScope, id int64, at time.Time) *hook.Numbers {
-	key := numbersKey{project, scope, id, sqlstore.Minute(at)}
-	n := b.numbers[key]
-	if n == nil {
-		n = &hook.Numbers{}
-		b.numbers[key] = n
-	}
-	return n
-}
-
-// move counts a delivery that goes from one state to another in the backlog; a state
-// of 0 means that it had, or has, no row.
-func (b *batch) move(project hook.ProjectID, destination hook.DestinationID, from, to hook.State) {
-	if from == to {
-		return
-	}
-	if b.backlog == nil {
-		b.backlog = map[backlogKey]int64{}
-	}
-	if counted(from) {
-		b.backlog[backlogKey{project, destination, from}]--
-	}
-	if counted(to) {
-		b.backlog[backlogKey{project, destination, to}]++
-	}
-}
-
-// counted reports whether the backlog counts deliveries in the state.
-func counted(state hook.State) bool {
-	switch state {
-	case hook.StatePending, hook.StateSending, hook.StateHeld, hook.StateFailed:
-		return true
-	default:
-		return false
-	}
+	return &batch{w: w, tally: w.tally.Begin(), dedupe: w.dedupe.Begin(), mark: w.mark.stored, highest: w.mark.highest}
 }
 
 // source notes that the log has rows of a source.
@@ -163,29 +106,12 @@ func (b *batch) Flush(ctx context.Context) error {
 	if err := b.dedupe.Flush(ctx); err != nil {
 		return err
 	}
-	if err := b.writeNumbers(ctx); err != nil {
-		return err
-	}
-	if err := b.writeReplays(ctx); err != nil {
-		return err
-	}
-	if err := b.writeExamples(ctx); err != nil {
-		return err
-	}
 	for source := range b.refused {
 		if _, err := b.w.sql.boundRefusals.Exec(ctx, int64(source), int64(store.MaxRefusals)); err != nil {
 			return err
 		}
 	}
-	for key, change := range b.backlog {
-		if change == 0 {
-			continue
-		}
-		if _, err := b.w.sql.addBacklog.Exec(ctx, int64(key.project), int64(key.destination), int64(key.state), change); err != nil {
-			return err
-		}
-	}
-	return nil
+	return b.tally.Flush(ctx, b.w.now())
 }
 
 // writeOld gives rows to the old inline deliveries that the batch does not settle.
@@ -207,46 +133,11 @@ func (b *batch) writeOld(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		b.move(d.project, d.destination, 0, hook.StateSending)
+		b.tally.Move(d.project, d.destination, 0, hook.StateSending)
 		b.written = append(b.written, d.id)
 	}
 	return nil
 }
-
-// writeNumbers adds the batch's counters to the stored ones.
-func (b *batch) writeNumbers(ctx context.Context) error {
-	for key, delta := range b.numbers {
-		stored, err := b.w.storedNumbers(ctx, key)
-		if err != nil {
-			return err
-		}
-		total := codec.CloneNumbers(stored)
-		codec.MergeNumbers(&total, delta)
-		_, err = b.w.sql.saveNumbers.Exec(ctx, int64(key.project), int64(key.scope), key.id, key.minute, codec.EncodeNumbers(&total))
-		if err != nil {
-			return err
-		}
-		*delta = total // From here on it is what the row holds.
-	}
-	return nil
-}
-
-// storedNumbers returns what the database holds of a minute.
-func (w *writer) storedNumbers(ctx context.Context, key numbersKey) (*hook.Numbers, error) {
-	if n, ok := w.numbers[key]; ok {
-		return n, nil
-	}
-	n := &hook.Numbers{}
-	err := w.sql.readNumbers.Each(ctx, func(row []driver.Value) error {
-		decoded, err := codec.DecodeNumbers(commit.Bytes(row[0]))
-		*n = decoded
-		return err
-	}, int64(key.project), int64(key.scope), key.id, key.minute)
-	return n, err
-}
-
-// maxNumbers bounds how many minutes' counters the writer remembers.
-const maxNumbers = 4096
 
 // Committed implements commit.Batch.
 func (b *batch) Committed() {
@@ -254,11 +145,7 @@ func (b *batch) Committed() {
 	w.mark.stored, w.mark.highest = b.mark, max(w.mark.highest, b.highest)
 	b.dedupe.Committed()
 	w.inline.change(b.opened, b.written, b.closed)
-	if len(w.numbers)+len(b.numbers) > maxNumbers {
-		clear(w.numbers)
-	}
-	maps.Copy(w.numbers, b.numbers)
-	b.committedExamples()
+	b.tally.Committed()
 	for key := range b.sources {
 		w.known.sources[key] = struct{}{}
 	}

@@ -176,7 +176,7 @@ func (c *claiming) take(ctx context.Context, b *batch, connection hook.Connectio
 
 // lease takes a delivery for its owner out of the state that it is in.
 func (c *claiming) lease(ctx context.Context, b *batch, d *hook.Delivery, from hook.State) error {
-	b.move(d.Project, d.Destination, from, hook.StateSending)
+	b.tally.Move(d.Project, d.Destination, from, hook.StateSending)
 	_, err := b.w.sql.lease.Exec(ctx, c.Owner, sqlstore.Millis(c.Until), sqlstore.Millis(c.Now), int64(d.ID))
 	return err
 }

@@ -138,7 +138,7 @@ func (b *batch) removeEvent(ctx context.Context, ev *oldEvent, removed *store.Pr
 		}
 	}
 	for _, row := range rows {
-		b.move(row.project, row.destination, row.state, 0)
+		b.tally.Move(row.project, row.destination, row.state, 0)
 		more := int64(0)
 		if row.attempts > 1 {
 			var err error

@@ -21,7 +21,7 @@ func (s *Store) Refuse(ctx context.Context, refusal *hook.Refusal) error {
 		if err := b.source(ctx, refusal.Project, refusal.Source); err != nil {
 			return err
 		}
-		b.count(refusal.Project, store.BySource, int64(refusal.Source), refusal.ReceivedAt).Refused++
+		b.tally.Count(refusal.Project, store.BySource, int64(refusal.Source), refusal.ReceivedAt).Refused++
 		if b.refused == nil {
 			b.refused = map[hook.SourceID]struct{}{}
 		}

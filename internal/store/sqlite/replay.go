@@ -96,7 +96,7 @@ func (a *advancing) apply(ctx context.Context, b *batch) error {
 			return err
 		}
 	}
-	b.progressed(a.Replay, func(p *hook.ReplayProgress) {
+	b.tally.Progress(a.Replay, func(p *hook.ReplayProgress) {
 		p.Looked += int64(a.Looked)
 		p.Selected += int64(a.Selected)
 		p.Skipped += int64(a.Skipped)

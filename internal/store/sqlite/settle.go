@@ -7,8 +7,8 @@ import (
 	"time"
 
 	"malote.dev/malote/internal/hook"
-	"malote.dev/malote/internal/store"
 	"malote.dev/malote/internal/store/sqlite/commit"
+	"malote.dev/malote/internal/store/sqlite/tally"
 	"malote.dev/malote/internal/store/sqlstore"
 	"malote.dev/malote/internal/store/sqlstore/codec"
 )
@@ -89,7 +89,7 @@ func (s *settling) insert(ctx context.Context, b *batch, d *inlineDelivery, r re
 		b.attempted(&deliveryRow{lane: l, id: s.Job.Delivery.ID, attempts: attempts}, &s.Settlement, r.at)
 	}
 	b.ended(l, r.state, r.at)
-	b.move(d.project, d.destination, 0, r.state)
+	b.tally.Move(d.project, d.destination, 0, r.state)
 	row := [15]driver.Value{
 		int64(s.Job.Delivery.ID), int64(d.project), int64(d.event), int64(d.connection), int64(d.destination), int64(r.state), attempts,
 		d.created, sqlstore.Millis(r.at), commit.NullText(r.reason), r.next, first,
@@ -190,48 +190,25 @@ type lane struct {
 	destination hook.DestinationID
 }
 
-// each calls do with the counters of the lane's connection and destination.
-func (b *batch) each(l lane, at time.Time, do func(*hook.Numbers)) {
-	do(b.count(l.project, store.ByConnection, int64(l.connection), at))
-	do(b.count(l.project, store.ByDestination, int64(l.destination), at))
+func (l lane) counted() tally.Lane {
+	return tally.Lane{Project: l.project, Connection: l.connection, Destination: l.destination}
 }
 
 // attempted counts the newest attempt of a delivery.
 func (b *batch) attempted(row *deliveryRow, s *hook.Settlement, at time.Time) {
 	a := s.Attempt
-	b.progressed(row.replay, func(p *hook.ReplayProgress) {
-		p.Attempts++
-		if a.Outcome != hook.OutcomeSuccess {
-			p.Errors++
-		}
-	})
-	b.failed(row, s, at)
-	b.each(row.lane, at, func(n *hook.Numbers) {
-		n.Attempts++
-		if n.Outcomes == nil {
-			n.Outcomes = map[hook.Outcome]int64{}
-		}
-		n.Outcomes[a.Outcome]++
-		n.Latency.Add(time.Duration(a.Duration))
-	})
+	text := a.Error
+	if text == "" {
+		text = s.Reason
+	}
+	b.tally.Attempt(&tally.Attempted{
+		Lane: row.counted(), Delivery: row.id, Number: row.attempts, Replay: row.replay,
+		Outcome: a.Outcome, Status: a.ResponseStatus, Duration: time.Duration(a.Duration), Text: text,
+	}, at)
 }
 
 // ended counts a delivery that reached a final state; other states count nothing.
-func (b *batch) ended(l lane, state hook.State, at time.Time) {
-	if !state.Final() {
-		return
-	}
-	b.each(l, at, func(n *hook.Numbers) {
-		switch state {
-		case hook.StateSucceeded:
-			n.Succeeded++
-		case hook.StateFailed:
-			n.Failed++
-		default:
-			n.Canceled++
-		}
-	})
-}
+func (b *batch) ended(l lane, state hook.State, at time.Time) { b.tally.End(l.counted(), state, at) }
 
 // deliveryRow is what the writer needs to know of a delivery to change it.
 type deliveryRow struct {
@@ -289,11 +266,8 @@ type change struct {
 // setState brings a row to another state and ends its lease. One that is ordered gets
 // its turn, or gives it to the next of its key.
 func (b *batch) setState(ctx context.Context, row *deliveryRow, to change) error {
-	b.move(row.project, row.destination, row.state, to.state)
-	b.progressed(row.replay, func(p *hook.ReplayProgress) {
-		countEnd(p, row.state, -1)
-		countEnd(p, to.state, 1)
-	})
+	b.tally.Move(row.project, row.destination, row.state, to.state)
+	b.tally.Turn(row.replay, row.state, to.state)
 	if row.enters() {
 		to.next = nil
 	}

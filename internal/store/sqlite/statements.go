@@ -123,8 +123,8 @@ func (s *statements) texts() map[**commit.Statement]string {
 			" AND NOT EXISTS (SELECT 1 FROM event WHERE source = ?2) AND NOT EXISTS (SELECT 1 FROM refusal WHERE source = ?2)",
 		&s.forgetConnection: "DELETE FROM log_connection WHERE project = ?1 AND connection = ?2 AND destination = ?3" +
 			" AND NOT EXISTS (SELECT 1 FROM connection WHERE id = ?2) AND NOT EXISTS (SELECT 1 FROM delivery WHERE connection = ?2)",
-		&s.addProgress: "UPDATE replay SET looked = looked + ?, selected = selected + ?, skipped = skipped + ?, made = made + ?, succeeded = succeeded + ?, failed = failed + ?," +
-			" canceled = canceled + ?, attempts = attempts + ?, errors = errors + ?, updated_at = max(updated_at, ?) WHERE id = ?",
+		&s.addProgress: "UPDATE replay SET looked = looked + ?, selected = selected + ?, skipped = skipped + ?, made = made + ?," +
+			" succeeded = succeeded + ?, failed = failed + ?, canceled = canceled + ?, attempts = attempts + ?, errors = errors + ?, updated_at = max(updated_at, ?) WHERE id = ?",
 		&s.insertReplay: "INSERT INTO replay (id, project, state, cursor, updated_at, spec) SELECT ?, id, 'running', ?, ?, ? FROM project WHERE id = ?",
 		&s.readReplay:   "SELECT state, cursor FROM replay WHERE id = ? AND project = ?",
 		&s.moveReplay:   "UPDATE replay SET cursor = ? WHERE id = ?",

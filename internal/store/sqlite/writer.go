@@ -12,6 +12,7 @@ import (
 	"malote.dev/malote/internal/hook"
 	"malote.dev/malote/internal/store/sqlite/commit"
 	"malote.dev/malote/internal/store/sqlite/dedupe"
+	"malote.dev/malote/internal/store/sqlite/tally"
 	"malote.dev/malote/internal/store/sqlstore"
 )
 
@@ -29,8 +30,7 @@ type writer struct {
 	inline  *inlineSet
 	known   known
 	dedupe  *dedupe.Index
-	numbers map[numbersKey]*hook.Numbers // stored values of the minutes in use
-	shown   map[exampleKey]time.Time     // when examples of failures were last stored
+	tally   *tally.Tally
 	mark    mark
 	turns   map[hook.DestinationID]hook.ConnectionID // whose turn was last in a claim
 	ordered atomic.Bool                              // all keys were advanced after the first Reclaim
@@ -72,8 +72,7 @@ func (w *writer) close() error {
 // closed also when it fails.
 func newWriter(ctx context.Context, s *Store, options *Options) (*writer, error) {
 	w := &writer{
-		conn: s.conn, now: options.Now, inline: newInlineSet(), numbers: map[numbersKey]*hook.Numbers{},
-		shown: map[exampleKey]time.Time{}, turns: map[hook.DestinationID]hook.ConnectionID{},
+		conn: s.conn, now: options.Now, inline: newInlineSet(), turns: map[hook.DestinationID]hook.ConnectionID{},
 	}
 	err := commit.Raw(s.conn, func(conn driver.Conn) error {
 		var err error
@@ -91,7 +90,15 @@ func newWriter(ctx context.Context, s *Store, options *Options) (*writer, error)
 	if err != nil {
 		return w, err
 	}
-	if w.dedupe, err = openDedupe(ctx, w); err != nil {
+	w.tally = tally.New(tally.Statements{
+		ReadNumbers: w.sql.readNumbers, SaveNumbers: w.sql.saveNumbers, AddBacklog: w.sql.addBacklog,
+		AddProgress: w.sql.addProgress, SaveExample: w.sql.saveExample,
+	})
+	w.dedupe, err = dedupe.Open(ctx, w.conn, &dedupe.Tables{
+		InsertFresh: w.sql.saveFresh, DeleteFresh: w.sql.dropFresh, InsertRun: w.sql.saveRun, DeleteRun: w.sql.dropRun,
+		InsertChunk: w.sql.saveChunk, SelectChunk: w.sql.readChunk, DeleteChunks: w.sql.dropChunks,
+	})
+	if err != nil {
 		return w, err
 	}
 	if err := w.learn(ctx); err != nil {
