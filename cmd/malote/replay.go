@@ -80,7 +80,7 @@ func (r *replaying) flags(command *cobra.Command) {
 	flags.StringSliceVar(&r.events, "event", nil, "exactly this event, by its `ID` (repeatable)")
 	flags.StringSliceVar(&r.deliveries, "delivery", nil, "exactly this delivery, by its `ID` (repeatable)")
 	flags.BoolVar(&r.retry, "retry", false, "send the deliveries themselves again, instead of making new ones")
-	flags.StringVar(&r.request.Rules, "rules", "", "`RULES`: then, over the connections that matched then (default), or now, over those that match now")
+	flags.StringVar(&r.request.Rules, "rules", "", "follow these `RULES`: then (default), the connections that matched then, or now, those that match now")
 	flags.StringVar(&r.request.To, "to", "", "to this `DESTINATION` in place of those of the connections: name or id")
 	flags.StringVar(&r.edit, "edit", "", "JSON merge patch of every payload: a `JSON` object, @FILE, or - for the standard input")
 	flags.StringVar(&r.rate, "rate", "", "how many deliveries are begun, as a `RATE` (default "+hook.DefaultReplayRate().String()+")")
@@ -195,21 +195,15 @@ func (r *replaying) run(c *cli, command *cobra.Command, server *client.Client) e
 		return c.printJSON(plan)
 	}
 	if !c.json {
-		if err := c.showPlan(&plan.Plan, r.retry); err != nil || r.dryRun {
+		if err := c.showPlan(&plan.Plan, r.retry); err != nil {
 			return err
 		}
 	}
-	if plan.Deliveries == 0 {
-		return hook.Errorf(hook.KindInvalid, "nothing was started: the plan has no deliveries")
+	if r.dryRun {
+		return nil
 	}
-	if !r.yes {
-		agreed, err := c.confirm(fmt.Sprintf("Start %s? [y/N] ", plural(int(plan.Deliveries), "delivery")))
-		if err != nil {
-			return err
-		}
-		if !agreed {
-			return errors.New("nothing was started")
-		}
+	if err := r.agree(c, &plan.Plan); err != nil {
+		return err
 	}
 	started, err := server.StartReplay(command.Context(), r.request)
 	if err != nil {
@@ -222,6 +216,21 @@ func (r *replaying) run(c *cli, command *cobra.Command, server *client.Client) e
 		return c.printf("%s is running: \"malote replay show %s\" tells how far it is.\n", started.ID, started.ID)
 	}
 	return c.watchReplay(command, server, &watched{replay: started, planned: plan.Deliveries})
+}
+
+// agree fails unless what the plan says is wanted.
+func (r *replaying) agree(c *cli, plan *replay.Plan) error {
+	if plan.Deliveries == 0 {
+		return hook.Errorf(hook.KindInvalid, "nothing was started: the plan has no deliveries")
+	}
+	if r.yes {
+		return nil
+	}
+	agreed, err := c.confirm(fmt.Sprintf("Start %s? [y/N] ", plural(int(plan.Deliveries), "delivery")))
+	if err == nil && !agreed {
+		err = errors.New("nothing was started")
+	}
+	return err
 }
 
 // confirm asks a yes-or-no question; no is the default.
@@ -274,12 +283,12 @@ func (c *cli) showPlan(plan *replay.Plan, retry bool) error {
 			return err
 		}
 	}
-	for i, warning := range plan.Warnings {
-		if i == 0 {
-			if err := c.printf("\n"); err != nil {
-				return err
-			}
+	if len(plan.Warnings) > 0 {
+		if err := c.printf("\n"); err != nil {
+			return err
 		}
+	}
+	for _, warning := range plan.Warnings {
 		if err := c.printf("%s %s\n", paint(cell{text: "Note:", color: yellow}, c.color()), printable(warning)); err != nil {
 			return err
 		}

@@ -39,7 +39,7 @@ func running(state hook.ReplayState, progress hook.ReplayProgress) hook.Replay {
 func replayServer(t *testing.T, states ...hook.Replay) *server {
 	t.Helper()
 	s := newServer(t)
-	s.answers["POST /api/v1/replay"] = func(w http.ResponseWriter, r *http.Request) {
+	s.answers["POST /api/v1/replay"] = func(w http.ResponseWriter, _ *http.Request) {
 		var answer any = running(hook.ReplayRunning, hook.ReplayProgress{})
 		if strings.Contains(s.sent(), `"dryRun":true`) {
 			answer = planned()
@@ -48,7 +48,7 @@ func replayServer(t *testing.T, states ...hook.Replay) *server {
 			t.Error(err)
 		}
 	}
-	s.answers["GET /api/v1/replay/rpl_0000000000007"] = func(w http.ResponseWriter, r *http.Request) {
+	s.answers["GET /api/v1/replay/rpl_0000000000007"] = func(w http.ResponseWriter, _ *http.Request) {
 		if err := json.NewEncoder(w).Encode(states[0]); err != nil {
 			t.Error(err)
 		}
@@ -124,7 +124,8 @@ func TestReplayShowsItsProgress(t *testing.T) {
 		code     int
 	}{
 		{
-			"on a terminal", true, []hook.Replay{half, done},
+			"on a terminal", true,
+			[]hook.Replay{half, done},
 			"\r[" + strings.Repeat("░", 30) + "] running: 0 of 2 delivered" +
 				"\r[" + strings.Repeat("█", 15) + strings.Repeat("░", 15) + "] running: 1 of 2 delivered, 1 under way; 1 of 2 attempts were errors" +
 				"\r[" + strings.Repeat("█", 30) + "] completed: 2 of 2 delivered; 1 of 3 attempts were errors" + strings.Repeat(" ", 11) + "\n",
@@ -132,11 +133,15 @@ func TestReplayShowsItsProgress(t *testing.T) {
 		},
 		{"in a pipe", false, []hook.Replay{half, done}, "running: 0 of 2 delivered\ncompleted: 2 of 2 delivered; 1 of 3 attempts were errors\n", "", exitFine},
 		{
-			"stopped", false, []hook.Replay{stopped}, "running: 0 of 2 delivered\nstopped: 0 of 2 delivered, 1 failed, 1 canceled; 1 of 1 attempts were errors\n",
+			"stopped", false,
+			[]hook.Replay{stopped},
+			"running: 0 of 2 delivered\nstopped: 0 of 2 delivered, 1 failed, 1 canceled; 1 of 1 attempts were errors\n",
 			"malote: rpl_0000000000007 was stopped: 1 of 1 attempts failed, more than 10 %\n", exitFailed,
 		},
 		{
-			"with failures", false, []hook.Replay{failed}, "running: 0 of 2 delivered\ncompleted: 1 of 2 delivered, 1 failed; 1 of 2 attempts were errors\n",
+			"with failures", false,
+			[]hook.Replay{failed},
+			"running: 0 of 2 delivered\ncompleted: 1 of 2 delivered, 1 failed; 1 of 2 attempts were errors\n",
 			"malote: 1 of 2 deliveries failed: \"malote deliveries --state failed\" shows them\n", exitFailed,
 		},
 	} {
@@ -215,7 +220,7 @@ func TestReplayWronglyCalled(t *testing.T) {
 		"--edit {":                       `--edit: it is not JSON`,
 		"--edit -":                       "--edit - leaves nothing to answer with: add --yes or --dry-run",
 		"--after soon":                   `--after: "soon" is not a time`,
-		"strat":                          `unknown command "strat" of "malote replay"`,
+		"begin":                          `unknown command "begin" of "malote replay"`,
 		"show":                           `"malote replay show" needs the ID of a replay`,
 		"cancel rpl_1 rpl_2":             `"malote replay cancel" takes one argument`,
 		"--source shop --edit @nope.txt": "the edit cannot be read",

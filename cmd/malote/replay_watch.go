@@ -150,7 +150,8 @@ func (c *cli) replayList() *cobra.Command {
 			p := &r.Progress
 			return []cell{
 				text(r.ID), replayCell(r.State), c.ago(r.CreatedAt), text(r.CreatedBy), text(r.Mode),
-				text(p.Made), text(p.Succeeded), text(p.Failed), text(p.Open()), {text: r.Reason, color: faint},
+				text(p.Made), text(p.Succeeded), text(p.Failed), text(p.Open()),
+				{text: r.Reason, color: faint},
 			}
 		}
 		table := columns[hook.Replay]{
