@@ -15,8 +15,9 @@
 //     index, too, so that a search for them does not read the events: a row is fifty
 //     times the size.
 //   - delivery: one row each, with its first attempt; indexed by connection and state,
-//     which serves every list and finds what is pending or held. Two more indexes hold
-//     only the rows that are pending or sending: few, and in the best case none.
+//     which serves every list and finds what is pending or held. The other indexes hold
+//     only rows that are pending, sending, ordered by a key, held for some cause, or made
+//     by a replay: few, and in the best case none.
 //   - attempt: the second and later ones.
 //   - log_source, log_connection: which sources and connections the log has rows of,
 //     deleted ones included. Lists start here, so that the log outlives the catalogue.
@@ -78,6 +79,45 @@
 // one. When the store is opened, all leases of before are over. A backend of many nodes
 // will keep a mark for each node, since ids carry the node, and ask the lease instead
 // of the lock who is alive.
+//
+// # Claims
+//
+// The connections of a destination take turns. A claim walks round those that have
+// pending deliveries, from the one after whose turn was last, and takes its share of
+// each, the longest due first; what some do not need the others get. It looks at a few
+// connections in each step, and comes back with less than was asked for only when it
+// has been all the way round: whoever asks may then wait for the time that Due tells.
+//
+// # Order
+//
+// A delivery with an order key waits for the others of its connection with that key.
+// "Open" is pending, sending or held; of a key's open deliveries one at most has the
+// turn, which is to be in memory to be settled, sending, or pending with a time at
+// which it is due. All others are held, or pending without such a time, so that no
+// claim finds them. This must hold in every committed state:
+//
+//	of the open deliveries of a key one has the turn, or the oldest of them is held.
+//
+// Each commit keeps it by itself. Accept gives the turn to a delivery of whose key
+// nothing is open, in a row, in memory, or earlier in the same batch, and makes all
+// others wait. Whatever changes a row's state (setState) gives the turn to the oldest
+// when nobody has it. What is brought back (retried, released) has no turn before
+// that, so that it takes its place by its id; what has the turn and is only given back,
+// or made due earlier, keeps it. One partial index holds the open deliveries of each
+// key in their order, another one those with the turn: finding either is one seek, also
+// when a million wait for one key.
+//
+// A crash takes the turn from those that had it in memory. Until Reclaim has found them
+// nobody gets one: an older one could be lost. Then it gives their rows no time, and
+// goes over all keys of which nobody has the turn.
+//
+// # Causes
+//
+// A held row has a cause: a pause, an open circuit, or that it is the stuck head of its
+// key. The end of a cause releases what it holds and leaves the rest, also where a
+// pause and a circuit hold deliveries of one destination. A row that leaves "held"
+// leaves its cause behind. What a circuit holds has an index of its own, by age, for the
+// probes to go round in; they look past what waits for the head of its key.
 //
 // # Deleted connections
 //

@@ -65,6 +65,7 @@ func TestTargetsRoundTrip(t *testing.T) {
 				Delivery:   hook.DeliveryID(rapid.Int64Range(1, 1<<63-1).Draw(t, "delivery")),
 				Connection: hook.ConnectionID(rapid.Int64().Draw(t, "connection")), Destination: hook.DestinationID(rapid.Int64().Draw(t, "destination")),
 				Deferred: rapid.Bool().Draw(t, "deferred"), Held: rapid.Bool().Draw(t, "held"),
+				OrderKey: text().Draw(t, "key"),
 			}
 		})).Draw(t, "targets")
 		got, err := DecodeTargets(event, EncodeTargets(event, want))
@@ -80,7 +81,7 @@ func TestTargetsRoundTrip(t *testing.T) {
 func TestAttemptsRoundTrip(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		want := hook.Attempt{
-			ID: hook.AttemptID(rapid.Int64().Draw(t, "id")), Delivery: 7, Number: 3, Manual: rapid.Bool().Draw(t, "manual"),
+			ID: hook.AttemptID(rapid.Int64().Draw(t, "id")), Delivery: 7, Number: 3, Manual: rapid.Bool().Draw(t, "manual"), Probe: rapid.Bool().Draw(t, "probe"),
 			StartedAt: instant().Draw(t, "started"), Duration: hook.Duration(rapid.Int64().Draw(t, "duration")),
 			Outcome: hook.Outcome(text().Draw(t, "outcome")), Method: text().Draw(t, "method"), URL: text().Draw(t, "url"),
 			RequestHeaders: headers().Draw(t, "request"), ResponseStatus: rapid.Int().Draw(t, "status"),
@@ -102,7 +103,7 @@ func TestCircuitsRoundTrip(t *testing.T) {
 			State:  hook.CircuitState(rapid.IntRange(0, int(hook.CircuitRamp)).Draw(t, "state")),
 			Reason: text().Draw(t, "reason"), Since: instant().Draw(t, "since"), OpenedAt: instant().Draw(t, "opened"),
 			ProbeAt: rapid.OneOf(instant(), rapid.Just(time.Time{})).Draw(t, "probe"), Failures: rapid.Int().Draw(t, "failures"),
-			Probes: rapid.Int().Draw(t, "probes"),
+			Probes: rapid.Int().Draw(t, "probes"), FailingSince: instant().Draw(t, "failing"), Pace: rapid.Int().Draw(t, "pace"),
 		}
 		var got hook.Circuit
 		if err := DecodeCircuit(EncodeCircuit(&want), &got); err != nil {
