@@ -71,6 +71,7 @@ var layers = map[string]int{
 	"internal/store/sqlite/commit":    4,
 	"internal/store/sqlite/dedupe":    3,
 	"internal/store/sqlite/schema":    3,
+	"internal/store/sqlite/inline":    3,
 	"internal/store/sqlite/tally":     3,
 	"internal/store/sqlite/catalogue": 4,
 	"internal/store/sqlite/check":     4,

@@ -8,6 +8,7 @@ import (
 	"malote.dev/malote/internal/hook"
 	"malote.dev/malote/internal/store"
 	"malote.dev/malote/internal/store/sqlite/commit"
+	"malote.dev/malote/internal/store/sqlite/inline"
 	"malote.dev/malote/internal/store/sqlstore"
 	"malote.dev/malote/internal/store/sqlstore/codec"
 )
@@ -126,15 +127,15 @@ func (b *batch) target(ctx context.Context, ev *hook.Event, t *hook.Target) (beh
 	b.tally.Count(ev.Project, store.ByConnection, int64(t.Connection), ev.ReceivedAt).Deliveries++
 	b.tally.Count(ev.Project, store.ByDestination, int64(t.Destination), ev.ReceivedAt).Deliveries++
 	if t.OrderKey != "" && !t.Held {
-		if behind, err = b.mustWait(ctx, keyRef{t.Connection, t.OrderKey}); err != nil {
+		if behind, err = b.mustWait(ctx, inline.Key{Connection: t.Connection, Text: t.OrderKey}); err != nil {
 			return false, err
 		}
 	}
 	if !t.Held && !t.Deferred && !behind {
-		b.setHead(keyRef{t.Connection, t.OrderKey}, t.Delivery)
-		b.opened = append(b.opened, newInline{id: t.Delivery, inlineDelivery: inlineDelivery{
-			project: ev.Project, event: ev.ID, connection: t.Connection, destination: t.Destination,
-			created: sqlstore.Millis(ev.ReceivedAt), since: time.Now(), orderKey: t.OrderKey,
+		b.setHead(inline.Key{Connection: t.Connection, Text: t.OrderKey}, t.Delivery)
+		b.opened = append(b.opened, inline.Opened{ID: t.Delivery, Delivery: inline.Delivery{
+			Project: ev.Project, Event: ev.ID, Connection: t.Connection, Destination: t.Destination,
+			Created: sqlstore.Millis(ev.ReceivedAt), Since: time.Now(), OrderKey: t.OrderKey,
 		}})
 		b.mark = min(b.mark, ev.ID)
 		return false, nil

@@ -8,6 +8,7 @@ import (
 	"malote.dev/malote/internal/store"
 	"malote.dev/malote/internal/store/sqlite/commit"
 	"malote.dev/malote/internal/store/sqlite/dedupe"
+	"malote.dev/malote/internal/store/sqlite/inline"
 	"malote.dev/malote/internal/store/sqlite/tally"
 )
 
@@ -21,11 +22,11 @@ const noLease = int64(1<<63 - 1)
 // it is committed, and the counters that it writes at its end, each once.
 type batch struct {
 	w       *writer
-	old     []newInline // inline deliveries to be given rows
+	old     []inline.Opened // inline deliveries to be given rows
 	tally   tally.Batch
 	dedupe  dedupe.Batch
-	opened  []newInline
-	heads   map[keyRef]hook.DeliveryID // what opened and closed change of the keys' heads in memory
+	opened  []inline.Opened
+	heads   map[inline.Key]hook.DeliveryID // what opened and closed change of the keys' heads in memory
 	written []hook.DeliveryID
 	closed  []hook.DeliveryID
 	mark    hook.EventID // as it will be stored
@@ -38,7 +39,7 @@ type batch struct {
 }
 
 func newBatch(w *writer) *batch {
-	return &batch{w: w, tally: w.tally.Begin(), dedupe: w.dedupe.Begin(), mark: w.mark.stored, highest: w.mark.highest}
+	return &batch{w: w, tally: w.tally.Begin(), dedupe: w.dedupe.Begin(), mark: w.mark.Stored, highest: w.mark.Highest}
 }
 
 // source notes that the log has rows of a source.
@@ -85,20 +86,20 @@ func (b *batch) deleted(id hook.ConnectionID) bool {
 // deliveries that take long, so that lists need not look for them in memory for ever,
 // and raise the mark.
 func (b *batch) startPass() {
-	b.old = b.w.inline.old(time.Now().Add(-rowAfter))
-	oldest, open := b.w.inline.oldest()
-	b.mark = b.w.mark.pass(oldest, open)
+	b.old = b.w.inline.Old(time.Now().Add(-rowAfter))
+	oldest, open := b.w.inline.Oldest()
+	b.mark = b.w.mark.Pass(oldest, open)
 }
 
 // Idle implements commit.Batch.
-func (b *batch) Idle() bool { return len(b.old) == 0 && b.mark == b.w.mark.stored }
+func (b *batch) Idle() bool { return len(b.old) == 0 && b.mark == b.w.mark.Stored }
 
 // Flush implements commit.Batch.
 func (b *batch) Flush(ctx context.Context) error {
 	if err := b.writeOld(ctx); err != nil {
 		return err
 	}
-	if b.mark != b.w.mark.stored {
+	if b.mark != b.w.mark.Stored {
 		if _, err := b.w.sql.saveMark.Exec(ctx, int64(b.mark)); err != nil {
 			return err
 		}
@@ -125,16 +126,16 @@ func (b *batch) writeOld(ctx context.Context) error {
 	}
 	for i := range b.old {
 		d := &b.old[i]
-		if _, done := settled[d.id]; done {
+		if _, done := settled[d.ID]; done {
 			continue
 		}
-		_, err := b.w.sql.insertWaiting.Exec(ctx, int64(d.id), int64(d.project), int64(d.event), int64(d.connection), int64(d.destination),
-			int64(hook.StateSending), d.created, d.created, nil, nil, noLease, nil, nil, commit.NullText(d.orderKey))
+		_, err := b.w.sql.insertWaiting.Exec(ctx, int64(d.ID), int64(d.Project), int64(d.Event), int64(d.Connection), int64(d.Destination),
+			int64(hook.StateSending), d.Created, d.Created, nil, nil, noLease, nil, nil, commit.NullText(d.OrderKey))
 		if err != nil {
 			return err
 		}
-		b.tally.Move(d.project, d.destination, 0, hook.StateSending)
-		b.written = append(b.written, d.id)
+		b.tally.Move(d.Project, d.Destination, 0, hook.StateSending)
+		b.written = append(b.written, d.ID)
 	}
 	return nil
 }
@@ -142,9 +143,9 @@ func (b *batch) writeOld(ctx context.Context) error {
 // Committed implements commit.Batch.
 func (b *batch) Committed() {
 	w := b.w
-	w.mark.stored, w.mark.highest = b.mark, max(w.mark.highest, b.highest)
+	w.mark.Stored, w.mark.Highest = b.mark, max(w.mark.Highest, b.highest)
 	b.dedupe.Committed()
-	w.inline.change(b.opened, b.written, b.closed)
+	w.inline.Change(b.opened, b.written, b.closed)
 	b.tally.Committed()
 	for key := range b.sources {
 		w.known.sources[key] = struct{}{}

@@ -46,7 +46,7 @@
 // Most deliveries are attempted the moment that their event is accepted, and succeed.
 // Such a delivery gets no row at first: Accept writes the event, which names it, and
 // Settle writes the delivery once, in its final state. In between it lives in memory
-// (inlineSet), and lists show it from there. One that takes longer than a second gets
+// (package inline), and lists show it from there. One that takes longer than a second gets
 // a row after all.
 //
 // After a crash those deliveries must be found again. Reclaim looks at events in the

@@ -6,13 +6,14 @@ import (
 
 	"malote.dev/malote/internal/hook"
 	"malote.dev/malote/internal/store"
+	"malote.dev/malote/internal/store/sqlite/inline"
 )
 
 // decide runs do with the head of a key, as one operation. It fails when nothing of the
 // key is open, and when its head is being sent.
 func (s *Store) decide(ctx context.Context, key store.Key, do func(context.Context, *batch, *deliveryRow) error) error {
 	return s.writer.Do(ctx, &operation{Apply: func(ctx context.Context, b *batch) error {
-		ref := keyRef{key.Connection, key.Key}
+		ref := inline.Key{Connection: key.Connection, Text: key.Key}
 		row, err := b.active(ctx, ref)
 		if row == nil && err == nil {
 			row, err = b.first(ctx, ref)

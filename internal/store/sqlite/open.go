@@ -142,7 +142,7 @@ func (s *Store) prepare(ctx context.Context, options *Options) error {
 	if s.writer, err = newWriter(ctx, s, options); err != nil {
 		return err
 	}
-	s.Log = sqlstore.NewLog(s.reader, memory{s.writer.inline}, s.nouns)
+	s.Log = sqlstore.NewLog(s.reader, s.writer.inline, s.nouns)
 	s.Tables = catalogue.New(catalogue.Options{
 		Nouns: s.nouns, Reader: s.reader, Deleted: s.connectionDeleted,
 		Stamp: func() sqlstore.Stamp { return sqlstore.Stamp{Now: s.now(), IDs: s.ids} },

@@ -7,51 +7,46 @@ import (
 
 	"malote.dev/malote/internal/hook"
 	"malote.dev/malote/internal/store/sqlite/commit"
+	"malote.dev/malote/internal/store/sqlite/inline"
 	"malote.dev/malote/internal/store/sqlstore"
 )
 
-// keyRef names an order key of a connection.
-type keyRef struct {
-	connection hook.ConnectionID
-	key        string // "": no order
-}
-
 // inlineHead returns the delivery of a key that is in memory to be settled, as it will
 // be after the commit; 0 when there is none.
-func (b *batch) inlineHead(ref keyRef) hook.DeliveryID {
+func (b *batch) inlineHead(ref inline.Key) hook.DeliveryID {
 	if id, changed := b.heads[ref]; changed {
 		return id
 	}
-	return b.w.inline.head(ref)
+	return b.w.inline.Head(ref)
 }
 
 // inlineProject returns the project of the delivery of a key in memory; 0: there is none.
-func (b *batch) inlineProject(ref keyRef) hook.ProjectID {
+func (b *batch) inlineProject(ref inline.Key) hook.ProjectID {
 	id := b.inlineHead(ref)
 	for i := range b.opened {
-		if b.opened[i].id == id {
-			return b.opened[i].project
+		if b.opened[i].ID == id {
+			return b.opened[i].Project
 		}
 	}
-	d, _ := b.w.inline.get(id)
-	return d.project
+	d, _ := b.w.inline.Get(id)
+	return d.Project
 }
 
 // setHead notes that the delivery of a key in memory is now another one, or none.
-func (b *batch) setHead(ref keyRef, id hook.DeliveryID) {
-	if ref.key == "" {
+func (b *batch) setHead(ref inline.Key, id hook.DeliveryID) {
+	if ref.Text == "" {
 		return
 	}
 	if b.heads == nil {
-		b.heads = map[keyRef]hook.DeliveryID{}
+		b.heads = map[inline.Key]hook.DeliveryID{}
 	}
 	b.heads[ref] = id
 }
 
 // mustWait reports whether a new delivery of a key is behind another one. Until what an
 // earlier process lost has been found, it may always be.
-func (b *batch) mustWait(ctx context.Context, ref keyRef) (bool, error) {
-	if !b.w.mark.reclaimed || b.inlineHead(ref) != 0 {
+func (b *batch) mustWait(ctx context.Context, ref inline.Key) (bool, error) {
+	if !b.w.mark.Reclaimed || b.inlineHead(ref) != 0 {
 		return true, nil
 	}
 	first, err := b.first(ctx, ref)
@@ -59,18 +54,18 @@ func (b *batch) mustWait(ctx context.Context, ref keyRef) (bool, error) {
 }
 
 // first returns the oldest open delivery of a key that has a row; nil: there is none.
-func (b *batch) first(ctx context.Context, ref keyRef) (*deliveryRow, error) {
+func (b *batch) first(ctx context.Context, ref inline.Key) (*deliveryRow, error) {
 	return b.rowOf(ctx, b.w.sql.keyFirst, ref)
 }
 
 // active returns the delivery of a key that is due, will be, or is being sent, if it
 // has a row; else nil.
-func (b *batch) active(ctx context.Context, ref keyRef) (*deliveryRow, error) {
+func (b *batch) active(ctx context.Context, ref inline.Key) (*deliveryRow, error) {
 	return b.rowOf(ctx, b.w.sql.keyActive, ref)
 }
 
-func (b *batch) rowOf(ctx context.Context, query *commit.Statement, ref keyRef) (*deliveryRow, error) {
-	ids, err := b.ids(ctx, query, int64(ref.connection), ref.key)
+func (b *batch) rowOf(ctx context.Context, query *commit.Statement, ref inline.Key) (*deliveryRow, error) {
+	ids, err := b.ids(ctx, query, int64(ref.Connection), ref.Text)
 	if err != nil || len(ids) == 0 {
 		return nil, err
 	}
@@ -80,11 +75,11 @@ func (b *batch) rowOf(ctx context.Context, query *commit.Statement, ref keyRef) 
 // advance makes the oldest open delivery of a key due, unless another one is due or
 // being sent, or it is held. Before the first Reclaim is through it does nothing: an
 // older one may be lost, and Reclaim itself advances all keys at its end.
-func (b *batch) advance(ctx context.Context, ref keyRef, now time.Time) error {
-	if !b.w.mark.reclaimed || b.inlineHead(ref) != 0 || b.deleted(ref.connection) {
+func (b *batch) advance(ctx context.Context, ref inline.Key, now time.Time) error {
+	if !b.w.mark.Reclaimed || b.inlineHead(ref) != 0 || b.deleted(ref.Connection) {
 		return nil
 	}
-	active, err := b.ids(ctx, b.w.sql.keyActive, int64(ref.connection), ref.key)
+	active, err := b.ids(ctx, b.w.sql.keyActive, int64(ref.Connection), ref.Text)
 	if err != nil || len(active) > 0 {
 		return err
 	}
@@ -107,7 +102,7 @@ func (s *Store) advanceIdle(ctx context.Context, now time.Time) error {
 		}
 		_, err = s.steps(ctx, func(ctx context.Context, b *batch) (int, bool, error) {
 			for _, k := range keys {
-				if err := b.advance(ctx, keyRef{k.Connection, k.Text}, now); err != nil {
+				if err := b.advance(ctx, inline.Key{Connection: k.Connection, Text: k.Text}, now); err != nil {
 					return 0, false, err
 				}
 			}
@@ -121,7 +116,7 @@ func (s *Store) advanceIdle(ctx context.Context, now time.Time) error {
 }
 
 // ref names the key that a delivery is ordered by.
-func (r *deliveryRow) ref() keyRef { return keyRef{r.connection, r.orderKey} }
+func (r *deliveryRow) ref() inline.Key { return inline.Key{Connection: r.connection, Text: r.orderKey} }
 
 // behind reports whether the delivery is pending and waits for the head of its key.
 func (r *deliveryRow) behind() bool {

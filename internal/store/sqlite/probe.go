@@ -5,6 +5,7 @@ import (
 
 	"malote.dev/malote/internal/hook"
 	"malote.dev/malote/internal/store"
+	"malote.dev/malote/internal/store/sqlite/inline"
 )
 
 const (
@@ -70,17 +71,17 @@ func (s *Store) probeHeld(ctx context.Context, c *claiming, after hook.DeliveryI
 
 // isFirst reports whether a held delivery could have its key's turn.
 func (b *batch) isFirst(ctx context.Context, d *hook.Delivery) (bool, error) {
-	ref := keyRef{d.Connection, d.OrderKey}
-	if ref.key == "" {
+	ref := inline.Key{Connection: d.Connection, Text: d.OrderKey}
+	if ref.Text == "" {
 		return true, nil
 	}
 	if b.inlineHead(ref) != 0 {
 		return false, nil
 	}
-	active, err := b.ids(ctx, b.w.sql.keyActive, int64(ref.connection), ref.key)
+	active, err := b.ids(ctx, b.w.sql.keyActive, int64(ref.Connection), ref.Text)
 	if err != nil || len(active) > 0 {
 		return false, err
 	}
-	first, err := b.ids(ctx, b.w.sql.keyFirst, int64(ref.connection), ref.key)
+	first, err := b.ids(ctx, b.w.sql.keyFirst, int64(ref.Connection), ref.Text)
 	return len(first) == 1 && first[0] == d.ID, err
 }

@@ -123,7 +123,7 @@ func (b *batch) removeEvent(ctx context.Context, ev *oldEvent, removed *store.Pr
 		return err
 	}
 	for _, id := range ids {
-		if _, open := b.w.inline.get(id); open {
+		if _, open := b.w.inline.Get(id); open {
 			return nil
 		}
 		row, err := b.delivery(ctx, id)
@@ -131,7 +131,7 @@ func (b *batch) removeEvent(ctx context.Context, ev *oldEvent, removed *store.Pr
 			return err
 		}
 		switch {
-		case row == nil && !b.w.mark.reclaimed, row != nil && !row.state.Final():
+		case row == nil && !b.w.mark.Reclaimed, row != nil && !row.state.Final():
 			return nil
 		case row != nil:
 			rows = append(rows, row)

@@ -10,6 +10,7 @@ import (
 	"malote.dev/malote/internal/hook"
 	"malote.dev/malote/internal/store"
 	"malote.dev/malote/internal/store/sqlite/commit"
+	"malote.dev/malote/internal/store/sqlite/inline"
 	"malote.dev/malote/internal/store/sqlstore"
 	"malote.dev/malote/internal/store/sqlstore/codec"
 )
@@ -73,7 +74,7 @@ func (s *Store) Reclaim(ctx context.Context, now time.Time) (int, error) {
 	lost, err := s.steps(ctx, func(ctx context.Context, b *batch) (int, bool, error) {
 		from := next
 		if !started {
-			from = b.w.mark.stored
+			from = b.w.mark.Stored
 		}
 		found, last, err := b.reclaimFrom(ctx, from, now)
 		if err != nil {
@@ -82,7 +83,7 @@ func (s *Store) Reclaim(ctx context.Context, now time.Time) (int, error) {
 		b.highest = max(b.highest, last)
 		b.onCommit = append(b.onCommit, func() { next, started = last+1, true })
 		if last == 0 {
-			b.onCommit = append(b.onCommit, func() { b.w.mark.reclaimed = true })
+			b.onCommit = append(b.onCommit, func() { b.w.mark.Reclaimed = true })
 		}
 		return found, last != 0, nil
 	})
@@ -140,10 +141,10 @@ func (b *batch) makeDue(ctx context.Context, row *deliveryRow, now time.Time, ma
 // isOpen reports whether a delivery is in memory to be settled, or will be after the
 // commit: its event may stand in the same line as a step of Reclaim.
 func (b *batch) isOpen(id hook.DeliveryID) bool {
-	if _, open := b.w.inline.get(id); open {
+	if _, open := b.w.inline.Get(id); open {
 		return true
 	}
-	return slices.ContainsFunc(b.opened, func(opened newInline) bool { return opened.id == id })
+	return slices.ContainsFunc(b.opened, func(opened inline.Opened) bool { return opened.ID == id })
 }
 
 // reclaimFrom gives rows to deliveries that were accepted to be attempted at once and

@@ -8,6 +8,7 @@ import (
 
 	"malote.dev/malote/internal/hook"
 	"malote.dev/malote/internal/store/sqlite/commit"
+	"malote.dev/malote/internal/store/sqlite/inline"
 	"malote.dev/malote/internal/store/sqlite/tally"
 	"malote.dev/malote/internal/store/sqlstore"
 	"malote.dev/malote/internal/store/sqlstore/codec"
@@ -39,13 +40,13 @@ func (s *settling) apply(ctx context.Context, b *batch) error {
 		return fmt.Errorf("delivery %v cannot be settled as %v", s.Job.Delivery.ID, s.State)
 	}
 	id := s.Job.Delivery.ID
-	if open, ok := b.w.inline.get(id); ok {
+	if open, ok := b.w.inline.Get(id); ok {
 		b.closed = append(b.closed, id)
-		if open.orderKey != "" && b.inlineHead(open.ref()) == id {
-			b.setHead(open.ref(), 0)
+		if open.OrderKey != "" && b.inlineHead(open.Key()) == id {
+			b.setHead(open.Key(), 0)
 		}
-		if !open.row {
-			return s.insert(ctx, b, &open, s.result(b, open.connection))
+		if !open.Row {
+			return s.insert(ctx, b, &open, s.result(b, open.Connection))
 		}
 	}
 	row, err := b.delivery(ctx, id)
@@ -70,15 +71,15 @@ func (s *settling) lost(ctx context.Context, b *batch) error {
 	if d.OrderKey != "" {
 		r.next = nil // Another one of its key may have gone on meanwhile.
 	}
-	return s.insert(ctx, b, &inlineDelivery{
-		project: d.Project, event: d.Event, connection: d.Connection, destination: d.Destination,
-		created: sqlstore.Millis(d.CreatedAt), orderKey: d.OrderKey,
+	return s.insert(ctx, b, &inline.Delivery{
+		Project: d.Project, Event: d.Event, Connection: d.Connection, Destination: d.Destination,
+		Created: sqlstore.Millis(d.CreatedAt), OrderKey: d.OrderKey,
 	}, r)
 }
 
 // insert writes the delivery's row, once, as it is after its first attempt.
-func (s *settling) insert(ctx context.Context, b *batch, d *inlineDelivery, r result) error {
-	l := lane{d.project, d.connection, d.destination}
+func (s *settling) insert(ctx context.Context, b *batch, d *inline.Delivery, r result) error {
+	l := lane{d.Project, d.Connection, d.Destination}
 	if err := b.connection(ctx, l); err != nil {
 		return err
 	}
@@ -89,20 +90,20 @@ func (s *settling) insert(ctx context.Context, b *batch, d *inlineDelivery, r re
 		b.attempted(&deliveryRow{lane: l, id: s.Job.Delivery.ID, attempts: attempts}, &s.Settlement, r.at)
 	}
 	b.ended(l, r.state, r.at)
-	b.tally.Move(d.project, d.destination, 0, r.state)
+	b.tally.Move(d.Project, d.Destination, 0, r.state)
 	row := [15]driver.Value{
-		int64(s.Job.Delivery.ID), int64(d.project), int64(d.event), int64(d.connection), int64(d.destination), int64(r.state), attempts,
-		d.created, sqlstore.Millis(r.at), commit.NullText(r.reason), r.next, first,
+		int64(s.Job.Delivery.ID), int64(d.Project), int64(d.Event), int64(d.Connection), int64(d.Destination), int64(r.state), attempts,
+		d.Created, sqlstore.Millis(r.at), commit.NullText(r.reason), r.next, first,
 	}
-	if d.orderKey == "" && r.cause == hook.CauseNone && probes == 0 { // A shorter statement for what nearly all are.
+	if d.OrderKey == "" && r.cause == hook.CauseNone && probes == 0 { // A shorter statement for what nearly all are.
 		_, err := b.w.sql.insertSettled.Exec(ctx, row[:12]...)
 		return err
 	}
-	row[12], row[13], row[14] = nullInt(r.cause), nullInt(probes), commit.NullText(d.orderKey)
-	if _, err := b.w.sql.insertSettledFull.Exec(ctx, row[:]...); err != nil || d.orderKey == "" {
+	row[12], row[13], row[14] = nullInt(r.cause), nullInt(probes), commit.NullText(d.OrderKey)
+	if _, err := b.w.sql.insertSettledFull.Exec(ctx, row[:]...); err != nil || d.OrderKey == "" {
 		return err
 	}
-	return b.advance(ctx, d.ref(), r.at)
+	return b.advance(ctx, d.Key(), r.at)
 }
 
 // free returns by how much the attempt raises the count of those that used up nothing

@@ -12,6 +12,7 @@ import (
 	"malote.dev/malote/internal/hook"
 	"malote.dev/malote/internal/store/sqlite/commit"
 	"malote.dev/malote/internal/store/sqlite/dedupe"
+	"malote.dev/malote/internal/store/sqlite/inline"
 	"malote.dev/malote/internal/store/sqlite/tally"
 	"malote.dev/malote/internal/store/sqlstore"
 )
@@ -27,11 +28,11 @@ type writer struct {
 	conn    *sql.Conn
 	sql     *statements
 	now     func() time.Time
-	inline  *inlineSet
+	inline  *inline.Set
 	known   known
 	dedupe  *dedupe.Index
 	tally   *tally.Tally
-	mark    mark
+	mark    inline.Mark
 	turns   map[hook.DestinationID]hook.ConnectionID // whose turn was last in a claim
 	ordered atomic.Bool                              // all keys were advanced after the first Reclaim
 	// inherited is the newest event of earlier processes. What came later has always
@@ -72,7 +73,7 @@ func (w *writer) close() error {
 // closed also when it fails.
 func newWriter(ctx context.Context, s *Store, options *Options) (*writer, error) {
 	w := &writer{
-		conn: s.conn, now: options.Now, inline: newInlineSet(), turns: map[hook.DestinationID]hook.ConnectionID{},
+		conn: s.conn, now: options.Now, inline: inline.NewSet(), turns: map[hook.DestinationID]hook.ConnectionID{},
 	}
 	err := commit.Raw(s.conn, func(conn driver.Conn) error {
 		var err error
@@ -84,7 +85,7 @@ func newWriter(ctx context.Context, s *Store, options *Options) (*writer, error)
 	}
 	w.Writer, err = commit.New(ctx, commit.Options[*batch]{
 		Conn: s.conn, Logger: options.Logger, Begin: w.beginBatch,
-		Unrest:  func() bool { return w.mark.behind() || w.inline.unwritten() },
+		Unrest:  func() bool { return w.mark.Behind() || w.inline.Unwritten() },
 		Between: func(ctx context.Context) { s.wal.Wrote(ctx, s.conn) },
 	})
 	if err != nil {
@@ -116,7 +117,7 @@ func newWriter(ctx context.Context, s *Store, options *Options) (*writer, error)
 		highest = max(highest, id.Int64)
 	}
 	options.IDs.Passed(highest)
-	if err := s.conn.QueryRowContext(ctx, "SELECT value FROM meta WHERE key = 'mark'").Scan((*int64)(&w.mark.stored)); err != nil {
+	if err := s.conn.QueryRowContext(ctx, "SELECT value FROM meta WHERE key = 'mark'").Scan((*int64)(&w.mark.Stored)); err != nil {
 		return w, fmt.Errorf("read the mark: %w", err)
 	}
 	return w, nil
