@@ -16,6 +16,7 @@ type CircuitNotice struct {
 	OpenedAt    time.Time          `json:"openedAt,omitzero"`
 	ProbeAt     time.Time          `json:"probeAt,omitzero"` // while open: when the next probe is made
 	Failures    int                `json:"failures"`
+	Probes      int                `json:"probes"` // that failed, in a row; 0: the outage begins, or is over
 }
 
 // PausedNotice is what a notice says of a destination that answered 410.
@@ -51,7 +52,7 @@ func (e *Engine) notifyCircuit(circuit *hook.Circuit, name string) {
 		Project: circuit.Project, Type: types[circuit.State], Key: circuit.Destination.String(), At: circuit.Since, Destination: circuit.Destination,
 		Data: CircuitNotice{
 			Destination: circuit.Destination, Name: name, State: circuit.State, Reason: circuit.Reason, Since: circuit.Since,
-			OpenedAt: circuit.OpenedAt, ProbeAt: circuit.ProbeAt, Failures: circuit.Failures,
+			OpenedAt: circuit.OpenedAt, ProbeAt: circuit.ProbeAt, Failures: circuit.Failures, Probes: circuit.Probes,
 		},
 	})
 }
