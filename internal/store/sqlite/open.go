@@ -18,6 +18,7 @@ import (
 	"malote.dev/malote/internal/store/sqlite/database"
 	"malote.dev/malote/internal/store/sqlite/schema"
 	"malote.dev/malote/internal/store/sqlstore"
+	"malote.dev/malote/internal/store/sqlstore/prepared"
 )
 
 // DatabaseFile is the name of the database inside the data folder.
@@ -131,7 +132,7 @@ func (s *Store) openDatabase(ctx context.Context, options *Options) (err error) 
 	if err != nil {
 		return err
 	}
-	s.reader = sqlstore.NewReader(readDB, readers)
+	s.reader = prepared.NewReader(readDB, readers)
 	s.wal = database.NewCheckpointer(s.walDB, options.Logger)
 	return nil
 }

@@ -12,6 +12,7 @@ import (
 	"malote.dev/malote/internal/store/sqlite/catalogue"
 	"malote.dev/malote/internal/store/sqlite/database"
 	"malote.dev/malote/internal/store/sqlstore"
+	"malote.dev/malote/internal/store/sqlstore/prepared"
 )
 
 // Store is a store.Store in one SQLite database. It is safe for concurrent use.
@@ -28,7 +29,7 @@ type Store struct {
 	writeDB *sql.DB
 	conn    *sql.Conn // of writeDB: the writer's
 	walDB   *sql.DB
-	reader  *sqlstore.Reader
+	reader  *prepared.Reader
 	wal     *database.Checkpointer
 	touched sqlstore.Touches
 	writer  *writer

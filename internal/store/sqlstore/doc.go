@@ -7,14 +7,7 @@
 // statement depends on a database's own functions.
 package sqlstore
 
-import (
-	"context"
-	"database/sql"
-)
+import "malote.dev/malote/internal/store/sqlstore/prepared"
 
-// Queryer runs statements: a *sql.DB, *sql.Conn or *sql.Tx.
-type Queryer interface {
-	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
-	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
-	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
-}
+// Queryer runs statements: a *sql.DB, *sql.Conn or *sql.Tx, or a prepared.Reader.
+type Queryer = prepared.Queryer

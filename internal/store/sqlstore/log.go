@@ -7,12 +7,13 @@ import (
 	"malote.dev/malote/internal/hook"
 	"malote.dev/malote/internal/page"
 	"malote.dev/malote/internal/store"
+	"malote.dev/malote/internal/store/sqlstore/prepared"
 )
 
 // Log answers what is asked of the log: it is those capabilities of a store, or parts
 // of them, that change nothing.
 type Log struct {
-	reader *Reader
+	reader *prepared.Reader
 	memory Memory
 	nouns  *Catalogue
 }
@@ -27,7 +28,9 @@ type Memory interface {
 
 // NewLog returns the log that reader reads and memory completes. What of it is sealed
 // opens with the keyring of nouns.
-func NewLog(reader *Reader, memory Memory, nouns *Catalogue) *Log { return &Log{reader, memory, nouns} }
+func NewLog(reader *prepared.Reader, memory Memory, nouns *Catalogue) *Log {
+	return &Log{reader, memory, nouns}
+}
 
 // inline returns the inline deliveries of a project.
 func (l *Log) inline(project hook.ProjectID) []hook.Delivery {
@@ -38,13 +41,7 @@ func (l *Log) inline(project hook.ProjectID) []hook.Delivery {
 
 // Events implements store.Log.
 func (l *Log) Events(ctx context.Context, query store.EventQuery) (page.Page[hook.Event], error) {
-	var found page.Page[hook.Event]
-	err := l.reader.Snapshot(ctx, func(q Queryer) error {
-		var err error
-		found, err = Events(ctx, q, query)
-		return err
-	})
-	return found, err
+	return snapshotOf(ctx, l, func(q Queryer) (page.Page[hook.Event], error) { return Events(ctx, q, query) })
 }
 
 // Event implements store.Log.
@@ -56,13 +53,7 @@ func (l *Log) Event(ctx context.Context, project hook.ProjectID, id hook.EventID
 func (l *Log) Deliveries(ctx context.Context, query store.DeliveryQuery) (page.Page[hook.Delivery], error) {
 	// Memory is read first: what is settled between the two has its row by then.
 	memory := l.inline(query.Project)
-	var found page.Page[hook.Delivery]
-	err := l.reader.Snapshot(ctx, func(q Queryer) error {
-		var err error
-		found, err = Deliveries(ctx, q, query, memory)
-		return err
-	})
-	return found, err
+	return snapshotOf(ctx, l, func(q Queryer) (page.Page[hook.Delivery], error) { return Deliveries(ctx, q, query, memory) })
 }
 
 // Delivery implements store.Log.
@@ -84,24 +75,12 @@ func (l *Log) Attempts(ctx context.Context, project hook.ProjectID, delivery hoo
 	if _, err := l.Delivery(ctx, project, delivery); err != nil {
 		return nil, err
 	}
-	var list []hook.Attempt
-	err := l.reader.Snapshot(ctx, func(q Queryer) error {
-		var err error
-		list, err = Attempts(ctx, q, delivery)
-		return err
-	})
-	return list, err
+	return snapshotOf(ctx, l, func(q Queryer) ([]hook.Attempt, error) { return Attempts(ctx, q, delivery) })
 }
 
 // ListRefusals implements store.Refusals.
 func (l *Log) ListRefusals(ctx context.Context, query store.RefusalQuery) (page.Page[hook.Refusal], error) {
-	var found page.Page[hook.Refusal]
-	err := l.reader.Snapshot(ctx, func(q Queryer) error {
-		var err error
-		found, err = Refusals(ctx, q, query)
-		return err
-	})
-	return found, err
+	return snapshotOf(ctx, l, func(q Queryer) (page.Page[hook.Refusal], error) { return Refusals(ctx, q, query) })
 }
 
 // Refusal implements store.Refusals.
@@ -111,24 +90,12 @@ func (l *Log) Refusal(ctx context.Context, project hook.ProjectID, id hook.Refus
 
 // Series implements store.Numbers.
 func (l *Log) Series(ctx context.Context, query store.NumbersQuery) ([]hook.Numbers, error) {
-	var series []hook.Numbers
-	err := l.reader.Snapshot(ctx, func(q Queryer) error {
-		var err error
-		series, err = Series(ctx, q, query)
-		return err
-	})
-	return series, err
+	return snapshotOf(ctx, l, func(q Queryer) ([]hook.Numbers, error) { return Series(ctx, q, query) })
 }
 
 // Totals implements store.Numbers.
 func (l *Log) Totals(ctx context.Context, query store.NumbersQuery) (map[int64]hook.Numbers, error) {
-	var totals map[int64]hook.Numbers
-	err := l.reader.Snapshot(ctx, func(q Queryer) error {
-		var err error
-		totals, err = Totals(ctx, q, query)
-		return err
-	})
-	return totals, err
+	return snapshotOf(ctx, l, func(q Queryer) (map[int64]hook.Numbers, error) { return Totals(ctx, q, query) })
 }
 
 // Backlog implements store.Numbers.
@@ -151,13 +118,7 @@ func (l *Log) Backlog(ctx context.Context, project hook.ProjectID) (map[hook.Des
 
 // snapshotOf returns what read finds, all of it at one moment.
 func snapshotOf[T any](ctx context.Context, l *Log, read func(q Queryer) (T, error)) (T, error) {
-	var found T
-	err := l.reader.Snapshot(ctx, func(q Queryer) error {
-		var err error
-		found, err = read(q)
-		return err
-	})
-	return found, err
+	return snapshotOf(ctx, l, func(q Queryer) (T, error) { return read(q) })
 }
 
 // Oldest implements store.Health.

@@ -14,12 +14,13 @@ import (
 	"malote.dev/malote/internal/seal"
 	"malote.dev/malote/internal/store"
 	"malote.dev/malote/internal/store/sqlstore"
+	"malote.dev/malote/internal/store/sqlstore/prepared"
 )
 
 // Options say what Tables work with. All are needed.
 type Options struct {
 	Nouns  *sqlstore.Catalogue
-	Reader *sqlstore.Reader
+	Reader *prepared.Reader
 	Stamp  func() sqlstore.Stamp
 	// Write has the writer run a task, alone, on its connection.
 	Write func(ctx context.Context, task func(ctx context.Context, conn *sql.Conn) error) error

@@ -1,4 +1,6 @@
-package sqlstore
+// Package prepared reads a SQL database with statements that are prepared once, also of
+// one moment.
+package prepared
 
 import (
 	"context"
@@ -8,8 +10,15 @@ import (
 	"sync"
 )
 
-// Reader is a Queryer over a pool of connections that prepares each text once. The
-// texts of this package are few; do not give it texts with values in them.
+// Queryer runs statements: a *sql.DB, *sql.Conn or *sql.Tx.
+type Queryer interface {
+	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
+	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
+	ExecContext(ctx context.Context, query string, args ...any) (sql.Result, error)
+}
+
+// Reader is a Queryer over a pool of connections that prepares each text once. Do
+// not give it texts with values in them: it keeps each of them.
 type Reader struct {
 	db *sql.DB
 	// snapshots has room for fewer of them than there are connections, so that one
