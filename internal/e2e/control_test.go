@@ -23,6 +23,7 @@ const partner = `sources:
 destinations:
   erp:
     http: { url: "${ERP_URL}", sign: { secret: "${ERP_SECRET}" }, timeout: 5s }
+    concurrency: 4
     circuit: { failures: 3, probe: 200ms, maxProbe: 400ms }
   on-call:
     http: { url: "${ON_CALL_URL}", sign: { secret: "${ERP_SECRET}" }, timeout: 5s }
@@ -30,7 +31,7 @@ connections:
   orders:
     from: shop
     to: erp
-    order: { key: data.customer }
+    order: { key: data.customer, stuck: "${STUCK}" }
     retry: { schedule: [200ms, 200ms, 500ms, 1s, 1s, 1s, 1s, 1s, 1s], jitter: 0 }
   alarms:
     from: malote
@@ -112,18 +113,13 @@ func checkOrder(t *testing.T, items []item) {
 	}
 }
 
-// partnered starts a server with the partner's flow.
-func partnered(t *testing.T) (s *server, partner *erp, onCall *hooktest.Receiver) {
+// partnered starts a server with the partner's flow and a rule for stuck heads.
+func partnered(t *testing.T, stuck string) (s *server, to *erp, onCall *hooktest.Receiver) {
 	t.Helper()
-	s, partner, onCall = start(t, options{}), newERP(t), hooktest.NewReceiver(t)
+	s, to, onCall = start(t, options{}), newERP(t), hooktest.NewReceiver(t)
 	onCall.Trust(erpSecret)
-	s.applyPartner(partner, onCall)
-	return s, partner, onCall
-}
-
-func (s *server) applyPartner(to *erp, onCall *hooktest.Receiver) {
-	s.t.Helper()
-	s.apply(partner, "ERP_URL="+to.URL(), "ON_CALL_URL="+onCall.URL(), "ERP_SECRET="+erpSecret)
+	s.apply(partner, "ERP_URL="+to.URL(), "ON_CALL_URL="+onCall.URL(), "ERP_SECRET="+erpSecret, "STUCK="+stuck)
+	return s, to, onCall
 }
 
 // sendItem sends the next order of a customer, and returns its event.
@@ -269,7 +265,7 @@ func waitForNotice(t *testing.T, receiver *hooktest.Receiver, kind string) notic
 // TestAPartnerGoesDownAndComesBack is the reason why there is delivery control: nothing
 // is lost, nothing overtakes, nobody hammers, and the people on call know.
 func TestAPartnerGoesDownAndComesBack(t *testing.T) {
-	s, partner, onCall := partnered(t)
+	s, partner, onCall := partnered(t, "block")
 	const customers, each = 5, 8
 	s.sendItem("c0", 1)
 	partner.waitForItems(t, 1)
@@ -310,7 +306,8 @@ func TestAPartnerGoesDownAndComesBack(t *testing.T) {
 		t.Errorf("%d orders were taken, want %d, each once", n, customers*each)
 	}
 	var failed page[held]
-	if s.api(http.MethodGet, "/delivery?state=failed", &failed); len(failed.Data) > 0 {
+	s.api(http.MethodGet, "/delivery?state=failed", &failed)
+	if len(failed.Data) > 0 {
 		t.Errorf("%d deliveries failed for good: an open circuit burns no attempts", len(failed.Data))
 	}
 }
@@ -318,7 +315,7 @@ func TestAPartnerGoesDownAndComesBack(t *testing.T) {
 // TestOrderSurvivesAKill kills the server in the middle of ordered deliveries to a
 // partner who is down now and then.
 func TestOrderSurvivesAKill(t *testing.T) {
-	s, partner, _ := partnered(t)
+	s, partner, _ := partnered(t, "block")
 	partner.delay.Store(int64(3 * time.Millisecond))
 	acknowledged := map[string]bool{}
 	next := make([]int, 8)
@@ -362,7 +359,9 @@ func TestOrderSurvivesAKill(t *testing.T) {
 			}
 		}
 		return true
-	}, func() string { return fmt.Sprintf("%d of %d orders were taken", len(different(partner.got())), len(acknowledged)) })
+	}, func() string {
+		return fmt.Sprintf("%d of %d orders were taken", len(different(partner.got())), len(acknowledged))
+	})
 	checkOrder(t, partner.got())
 	t.Logf("%d orders acknowledged, %d taken", len(acknowledged), len(partner.got()))
 	waitUntilDrained(t, s)
@@ -382,11 +381,14 @@ type replayed struct {
 // TestAReplayToACorrectedDestination replays what a destination refused to another one,
 // with the payloads mended on the way.
 func TestAReplayToACorrectedDestination(t *testing.T) {
-	s, partner, _ := partnered(t)
+	s, partner, onCall := partnered(t, "skip after 1")
 	partner.Behave(hooktest.Answer(http.StatusUnprocessableEntity))
 	const orders = 6
 	for number := 1; number <= orders; number++ {
 		s.waitForState(s.sendItem(fmt.Sprintf("c%d", number), 1), "failed")
+	}
+	if told := waitForNotice(t, onCall, "malote.delivery.exhausted"); told.Destination.Name != "erp" || !strings.Contains(told.Data.Reason, "422") {
+		t.Errorf("the people on call are told %+v", told)
 	}
 	corrected := newERP(t)
 	s.apply(`destinations:
@@ -438,7 +440,7 @@ func TestAReplayToACorrectedDestination(t *testing.T) {
 
 // TestPausesAndCircuitsDoNotUndoEachOther resumes a destination whose circuit is open.
 func TestPausesAndCircuitsDoNotUndoEachOther(t *testing.T) {
-	s, partner, _ := partnered(t)
+	s, partner, _ := partnered(t, "block")
 	partner.down.Store(true)
 	for customer := range 4 {
 		s.sendItem(fmt.Sprintf("c%d", customer), 1)
@@ -473,20 +475,24 @@ func TestPausesAndCircuitsDoNotUndoEachOther(t *testing.T) {
 }
 
 // TestDeliveriesWaitForTheirTime has a connection with a delay, one whose deliveries
-// expire, and one to a destination whose quiet hours never end.
+// expire, and one to a destination in its quiet hours.
 func TestDeliveriesWaitForTheirTime(t *testing.T) {
 	s, receiver := start(t, options{}), hooktest.NewReceiver(t)
-	s.apply(`sources:
+	var days []string // today and tomorrow
+	for _, day := range []time.Time{time.Now().UTC(), time.Now().UTC().AddDate(0, 0, 1)} {
+		days = append(days, strings.ToLower(day.Weekday().String()[:3]))
+	}
+	s.apply(strings.ReplaceAll(`sources:
   shop: { verify: none }
 destinations:
   late: { http: { url: "${URL}/late" } }
   expiring: { http: { url: "${URL}/expiring" }, paused: true }
-  asleep: { http: { url: "${URL}/asleep" }, quiet: { from: "00:00", to: "00:00", zone: America/Sao_Paulo } }
+  asleep: { http: { url: "${URL}/asleep" }, quiet: { from: "00:00", to: "00:00", days: [DAYS] } }
 connections:
   to-late: { from: shop, to: late, delay: 1s }
   to-expiring: { from: shop, to: expiring, ttl: 500ms }
   to-asleep: { from: shop, to: asleep }
-`, "URL="+receiver.URL())
+`, "DAYS", strings.Join(days, ", ")), "URL="+receiver.URL())
 	began := time.Now()
 	event := s.send("shop", http.Header{}, []byte(`{"n":1}`)).event
 	if err := receiver.Wait(t.Context(), 1); err != nil {

@@ -125,7 +125,10 @@ func (w *Watcher) late(ctx context.Context, destination *hook.Destination, b *ba
 	case look.waiting == 0, destination.Paused && !told, told && look.waiting > DrainedBelow,
 		!b.since.IsZero() && look.now.Sub(b.since) < limit:
 		return false, time.Time{}, nil
+	case w.asked >= maxAsked:
+		return told, time.Time{}, nil // as before, until somebody looks
 	}
+	w.asked++
 	oldest, err = w.options.Store.Oldest(ctx, destination.Project, destination.ID)
 	if err != nil || oldest.IsZero() {
 		return false, time.Time{}, err

@@ -33,6 +33,10 @@ const (
 	DrainedBelow = 100
 )
 
+// maxAsked is how often the store is asked for the oldest delivery of a destination in
+// one look. Where that is not enough the others have their turn in the next looks.
+const maxAsked = 200
+
 // Store is what a Watcher needs of a store. See store.Store for the promises.
 type Store interface {
 	Backlog(ctx context.Context, project hook.ProjectID) (map[hook.DestinationID]map[hook.State]int64, error)
@@ -69,6 +73,7 @@ type Watcher struct {
 	refusing map[hook.SourceID]time.Time // when it was told
 	backlogs map[hook.DestinationID]*backlog
 	looked   bool // at least once
+	asked    int  // in this look
 }
 
 // NewWatcher returns a Watcher. It does nothing until Run.
@@ -95,6 +100,7 @@ func (w *Watcher) Run(ctx context.Context) error {
 
 // look looks at everything once. A project that cannot be read is left out.
 func (w *Watcher) look(ctx context.Context, now time.Time) {
+	w.asked = 0
 	for _, project := range w.options.Catalogue.Projects() {
 		for _, part := range []func(context.Context, hook.ProjectID, time.Time) error{w.lookAtSources, w.lookAtBacklogs} {
 			if err := part(ctx, project, now); err != nil && ctx.Err() == nil {
