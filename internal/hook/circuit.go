@@ -105,6 +105,7 @@ func (c Circuit) Limit(concurrency int) int {
 // changes it: what else ends then began before.
 func (c Circuit) Observe(spec *DestinationSpec, try Try, now time.Time, random float64) Circuit {
 	policy := spec.Circuit.complete()
+	now = stamp(now)
 	switch {
 	case policy.Off && c.State != CircuitClosed:
 		return c.Closed(now)
@@ -126,14 +127,17 @@ func (c Circuit) Observe(spec *DestinationSpec, try Try, now time.Time, random f
 
 // Probing returns an open circuit as it is while its probe is made.
 func (c Circuit) Probing(now time.Time) Circuit {
-	c.State, c.Since, c.ProbeAt = CircuitHalfOpen, now, time.Time{}
+	c.State, c.Since, c.ProbeAt = CircuitHalfOpen, stamp(now), time.Time{}
 	return c
 }
 
 // Closed returns the circuit of a destination that works, or that a person says works.
 func (c Circuit) Closed(now time.Time) Circuit {
-	return Circuit{Destination: c.Destination, Project: c.Project, Since: now, OpenedAt: c.OpenedAt}
+	return Circuit{Destination: c.Destination, Project: c.Project, Since: stamp(now), OpenedAt: c.OpenedAt}
 }
+
+// stamp makes a time one as it is kept: UTC, to the millisecond.
+func stamp(t time.Time) time.Time { return t.UTC().Truncate(time.Millisecond) }
 
 // failed returns the circuit after an attempt that counts against the destination.
 func (c Circuit) failed(policy *CircuitPolicy, try *Try, now time.Time, random float64) Circuit {
@@ -184,7 +188,7 @@ func (c Circuit) open(policy *CircuitPolicy, try *Try, now time.Time, random flo
 	wait := policy.wait(c.Probes)
 	wait += time.Duration(float64(wait) * probeJitter * (2*random - 1))
 	wait = max(wait, min(try.RetryAfter, time.Duration(policy.MaxProbe)))
-	c.State, c.Since, c.ProbeAt = CircuitOpen, now, now.Add(wait)
+	c.State, c.Since, c.ProbeAt = CircuitOpen, now, stamp(now.Add(wait))
 	c.Pace, c.Round = 0, 0
 	return c
 }
@@ -197,7 +201,7 @@ const maxQuoted = 240
 func (c Circuit) sentence(try *Try, now time.Time) string {
 	since := c.FailingSince.UTC()
 	layout := "15:04:05 MST"
-	if !sameDay(since, now.UTC()) {
+	if !sameDay(since, now) {
 		layout = "2006-01-02 15:04:05 MST"
 	}
 	text := fmt.Sprintf("%d attempts in a row failed since %s; the last: ", c.Failures, since.Format(layout))

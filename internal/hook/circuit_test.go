@@ -232,6 +232,11 @@ func TestCircuitsKeepTheirPromises(t *testing.T) {
 }
 
 func checkCircuit(t *rapid.T, circuit *hook.Circuit, spec *hook.DestinationSpec, now time.Time) {
+	for _, kept := range []time.Time{circuit.Since, circuit.OpenedAt, circuit.ProbeAt, circuit.FailingSince} {
+		if !kept.Equal(kept.Truncate(time.Millisecond)) {
+			t.Fatalf("%s is not exact to the millisecond", kept)
+		}
+	}
 	if circuit.State == hook.CircuitOpen {
 		longest := max(spec.Circuit.Probe, spec.Circuit.MaxProbe)
 		if wait := circuit.ProbeAt.Sub(now); wait < 0 && circuit.Since.Equal(now) || float64(wait) > 1.2*float64(longest) {
