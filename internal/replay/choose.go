@@ -55,6 +55,9 @@ func (c *chooser) choose(ctx context.Context, of *candidate) (choice, error) {
 	if of.deliveries != nil && len(of.deliveries) == 0 {
 		return ch, nil
 	}
+	if of.listed != nil && of.listed.Replay != 0 {
+		return ch, nil // what an edit made is not what happened; its deliveries can be chosen
+	}
 	if c.reads(of) {
 		event, err := c.log.Event(ctx, c.recipe.project, of.event)
 		if hook.KindOf(err) == hook.KindNotFound {

@@ -138,6 +138,14 @@ func TestAnEditMakesNewEvents(t *testing.T) {
 		if len(made) != 3 {
 			t.Errorf("%d new events", len(made))
 		}
+		// They are no part of what happened, unless their deliveries are asked for.
+		if got := counts(w.plan(hook.ReplaySpec{Select: hook.ReplaySelection{Source: w.shop.ID}})); got != "7 looked, 4 selected, 0 skipped, 4 deliveries: erp 4" {
+			t.Error(got)
+		}
+		succeeded := hook.ReplaySpec{Mode: hook.ReplayRetry, Select: hook.ReplaySelection{State: hook.StateSucceeded}}
+		if got := counts(w.plan(succeeded)); got != "6 looked, 6 selected, 0 skipped, 6 deliveries: archive 3 erp 3" {
+			t.Error(got)
+		}
 	})
 }
 
