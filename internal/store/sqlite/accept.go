@@ -63,6 +63,7 @@ type accepting struct {
 }
 
 func (a *accepting) apply(ctx context.Context, b *batch) error {
+	a.behind = a.behind[:0] // A batch that failed is done again.
 	ev := &a.acceptance.Event
 	var first hook.EventID
 	if a.acceptance.Dedupe != (hook.DedupeHash{}) && a.acceptance.Window > 0 {
@@ -96,7 +97,6 @@ func (a *accepting) apply(ctx context.Context, b *batch) error {
 	for i := range ev.Unmatched {
 		b.tally.Count(ev.Project, store.ByConnection, int64(ev.Unmatched[i].Connection), ev.ReceivedAt).FilterErrors++
 	}
-	a.behind = a.behind[:0]
 	for i := range ev.Targets {
 		behind, err := b.target(ctx, ev, &ev.Targets[i])
 		if err != nil {

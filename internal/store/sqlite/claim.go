@@ -97,6 +97,10 @@ func (r *round) next(ctx context.Context, b *batch, destination hook.Destination
 		if r.wrapped {
 			end = int64(r.from)
 		}
+		if int64(r.at) == end {
+			r.done = true
+			break
+		}
 		found := hook.ConnectionID(0)
 		err := b.w.sql.nextTurn.Each(ctx, func(row []driver.Value) error {
 			found = hook.ConnectionID(commit.Int(row[0]))
