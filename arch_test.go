@@ -89,7 +89,9 @@ var layers = map[string]int{
 	"internal/app":    5,
 	"internal/client": 5,
 
-	"cmd/malote": 6,
+	"internal/shell": 6,
+
+	"cmd/malote": 7,
 }
 
 // testOnly are the packages that only tests import, and programs around the product.
@@ -97,6 +99,8 @@ var testOnly = []string{
 	"internal/hooktest",
 	"internal/destination/destinationtest",
 	"internal/store/storetest",
+	"internal/store/storetest/delivering",
+	"internal/store/storetest/stage",
 	"internal/store/sqlite/sqlitetest",
 	"internal/e2e",
 	"bench",

@@ -11,74 +11,8 @@ import (
 	"malote.dev/malote/internal/hook"
 	"malote.dev/malote/internal/page"
 	"malote.dev/malote/internal/store"
+	"malote.dev/malote/internal/store/storetest/stage"
 )
-
-func queryOf(p place) store.DeliveryQuery { return store.DeliveryQuery{Project: p.project} }
-
-// deliveries walks over all pages of a list, two at a time, back and forth, and
-// returns what it has.
-func (w *world) deliveries(query store.DeliveryQuery) []hook.Delivery {
-	w.Helper()
-	return walkBoth(w, func(req page.Request) page.Page[hook.Delivery] {
-		query.Page = req
-		p, err := w.store.Deliveries(w.Context(), query)
-		w.must(err)
-		return p
-	}, func(d hook.Delivery) int64 { return int64(d.ID) })
-}
-
-func (w *world) events(query store.EventQuery) []hook.Event {
-	w.Helper()
-	return walkBoth(w, func(req page.Request) page.Page[hook.Event] {
-		query.Page = req
-		p, err := w.store.Events(w.Context(), query)
-		w.must(err)
-		return p
-	}, func(ev hook.Event) int64 { return int64(ev.ID) })
-}
-
-// walkBoth walks a list to its end and back to its start, checks that both ways show
-// the same, newest first and each item once, and returns the items.
-func walkBoth[T any](w *world, get func(page.Request) page.Page[T], id func(T) int64) []T {
-	w.Helper()
-	var there, back []T
-	req := page.Request{Limit: 2}
-	for range 10_000 {
-		p := get(req)
-		w.checkPage(len(p.Items), p.Items == nil, 2)
-		there = append(there, p.Items...)
-		if p.Done {
-			break
-		}
-		req.From = p.Last
-	}
-	req = page.Request{Limit: 3, Back: true}
-	for range 10_000 {
-		p := get(req)
-		w.checkPage(len(p.Items), p.Items == nil, 3)
-		back = append(slices.Clone(p.Items), back...)
-		if p.Done {
-			break
-		}
-		req.From = p.First
-	}
-	if diff := cmp.Diff(there, back); diff != "" {
-		w.Errorf("the list differs by the way it is walked:\n%s", diff)
-	}
-	for i := 1; i < len(there); i++ {
-		if id(there[i-1]) <= id(there[i]) {
-			w.Errorf("item %d is not older than item %d", i, i-1)
-		}
-	}
-	return there
-}
-
-func (w *world) checkPage(items int, isNil bool, limit int) {
-	w.Helper()
-	if items > limit || (items == 0) != isNil {
-		w.Errorf("a page has %d items of at most %d (nil: %v)", items, limit, isNil)
-	}
-}
 
 func eventTests() map[string]func(*world) {
 	return map[string]func(*world){
@@ -93,19 +27,19 @@ func eventTests() map[string]func(*world) {
 }
 
 func eventLists(w *world) {
-	second := w.addSource(w.home, "second")
+	second := w.AddSource(w.Home, "second")
 	var want []hook.EventID
 	for i := range 9 {
-		p := w.home
+		p := w.Home
 		if i%3 == 1 {
 			p = second
 		}
-		want = append(want, w.accept(w.event(p, w.target(p))).ID)
-		w.tick(time.Duration(i%2) * time.Millisecond)
+		want = append(want, w.Accept(w.Event(p, w.Target(p))).ID)
+		w.Tick(time.Duration(i%2) * time.Millisecond)
 	}
 	slices.Reverse(want)
 	var got []hook.EventID
-	for _, ev := range w.events(store.EventQuery{Project: w.home.project}) {
+	for _, ev := range w.Events(store.EventQuery{Project: w.Home.Project}) {
 		got = append(got, ev.ID)
 		if ev.Payload != nil || ev.PayloadSize != 8 || len(ev.Targets) != 1 {
 			w.Errorf("listed as %+v", ev)
@@ -114,22 +48,22 @@ func eventLists(w *world) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		w.Error(diff)
 	}
-	if n := len(w.events(store.EventQuery{Project: w.home.project, Source: second.source})); n != 3 {
+	if n := len(w.Events(store.EventQuery{Project: w.Home.Project, Source: second.Source})); n != 3 {
 		w.Errorf("%d events of the second source, want 3", n)
 	}
 }
 
 func eventFilters(w *world) {
-	second := w.addSource(w.home, "second")
+	second := w.AddSource(w.Home, "second")
 	for i := range 12 {
-		p := w.home
+		p := w.Home
 		if i%2 == 1 {
 			p = second
 		}
-		a := w.event(p)
+		a := w.Event(p)
 		a.Event.Type, a.Event.Key = []string{"a.b", "a.c", "A.B"}[i%3], fmt.Sprint("key-", i%4)
 		a.Event.Payload = fmt.Appendf(nil, `{"n":%d,"text":"Größe %%_"}`, i)
-		w.accept(a)
+		w.Accept(a)
 	}
 	for name, test := range map[string]struct {
 		query store.EventQuery
@@ -145,11 +79,11 @@ func eventFilters(w *world) {
 		"text is literal":      {store.EventQuery{Text: "%_"}, 12},
 		"text is bytes":        {store.EventQuery{Text: "Größe"}, 12},
 		"text in other case":   {store.EventQuery{Text: "größe"}, 0},
-		"type, key and source": {store.EventQuery{Type: "a.b", Key: "key-1", Source: second.source}, 1},
-		"another's source":     {store.EventQuery{Source: w.other.source}, 0},
+		"type, key and source": {store.EventQuery{Type: "a.b", Key: "key-1", Source: second.Source}, 1},
+		"another's source":     {store.EventQuery{Source: w.Other.Source}, 0},
 	} {
-		test.query.Project = w.home.project
-		if got := w.events(test.query); len(got) != test.want {
+		test.query.Project = w.Home.Project
+		if got := w.Events(test.query); len(got) != test.want {
 			w.Errorf("%s: %d events, want %d", name, len(got), test.want)
 		}
 	}
@@ -157,14 +91,14 @@ func eventFilters(w *world) {
 
 func eventPatterns(w *world) {
 	for _, eventType := range []string{"orders/create", "orders/paid", "orders/create/draft", "products/create", "", "orders"} {
-		a := w.event(w.home)
+		a := w.Event(w.Home)
 		a.Event.Type = eventType
-		w.accept(a)
+		w.Accept(a)
 	}
 	for pattern, want := range map[string]int{
 		"*": 6, "orders/*": 3, "*/create": 2, "orders*": 4, "*create*": 3, "o*/*t*": 2, "orders/?aid": 0, "*/*/*": 1, "orders/paid": 1, "**": 6, "[o]*": 0,
 	} {
-		if got := w.events(store.EventQuery{Project: w.home.project, Type: pattern}); len(got) != want {
+		if got := w.Events(store.EventQuery{Project: w.Home.Project, Type: pattern}); len(got) != want {
 			w.Errorf("%q: %d events, want %d", pattern, len(got), want)
 		}
 	}
@@ -173,9 +107,9 @@ func eventPatterns(w *world) {
 func eventTimes(w *world) {
 	var at []time.Time
 	for range 5 {
-		at = append(at, w.now)
-		w.accept(w.event(w.home, w.target(w.home)))
-		w.tick(time.Second)
+		at = append(at, w.Now)
+		w.Accept(w.Event(w.Home, w.Target(w.Home)))
+		w.Tick(time.Second)
 	}
 	for name, test := range map[string]struct {
 		after, before time.Time
@@ -191,8 +125,8 @@ func eventTimes(w *world) {
 		"long before all of it":    {time.Unix(0, 0), at[0], 0},
 		"another zone, same point": {at[2].In(time.FixedZone("x", 3*3600)), time.Time{}, 3},
 	} {
-		events := w.events(store.EventQuery{Project: w.home.project, After: test.after, Before: test.before})
-		deliveries := w.deliveries(store.DeliveryQuery{Project: w.home.project, After: test.after, Before: test.before})
+		events := w.Events(store.EventQuery{Project: w.Home.Project, After: test.after, Before: test.before})
+		deliveries := w.Deliveries(store.DeliveryQuery{Project: w.Home.Project, After: test.after, Before: test.before})
 		if len(events) != test.want || len(deliveries) != test.want {
 			w.Errorf("%s: %d events and %d deliveries, want %d", name, len(events), len(deliveries), test.want)
 		}
@@ -203,40 +137,40 @@ func eventScanLimit(w *world) {
 	if testing.Short() {
 		w.Skip("stores many events")
 	}
-	needle := w.event(w.home)
+	needle := w.Event(w.Home)
 	needle.Event.Key = "needle"
-	found := w.accept(needle)
+	found := w.Accept(needle)
 	fillEvents(w, store.ScanLimit+10)
-	first, err := w.store.Events(w.Context(), store.EventQuery{Project: w.home.project, Key: "needle"})
-	w.must(err)
+	first, err := w.Store.Events(w.Context(), store.EventQuery{Project: w.Home.Project, Key: "needle"})
+	w.Must(err)
 	if first.Items != nil || first.Done || first.Last == 0 || first.Last <= int64(found.ID) {
 		w.Fatalf("the first page: %+v; want an empty one that is not the last", first)
 	}
-	second, err := w.store.Events(w.Context(), store.EventQuery{Project: w.home.project, Key: "needle", Page: page.Request{From: first.Last}})
-	w.must(err)
+	second, err := w.Store.Events(w.Context(), store.EventQuery{Project: w.Home.Project, Key: "needle", Page: page.Request{From: first.Last}})
+	w.Must(err)
 	if len(second.Items) != 1 || !second.Done {
 		w.Errorf("the second page: %+v; want the needle", second)
 	}
 }
 
 func eventsIsolated(w *world) {
-	mine, theirs := w.accept(w.event(w.home, w.target(w.home))), w.accept(w.event(w.other, w.target(w.other)))
-	if got := w.events(store.EventQuery{Project: w.home.project}); len(got) != 1 || got[0].ID != mine.ID {
+	mine, theirs := w.Accept(w.Event(w.Home, w.Target(w.Home))), w.Accept(w.Event(w.Other, w.Target(w.Other)))
+	if got := w.Events(store.EventQuery{Project: w.Home.Project}); len(got) != 1 || got[0].ID != mine.ID {
 		w.Errorf("%d events, want the project's own", len(got))
 	}
-	if got := w.events(store.EventQuery{}); got != nil {
+	if got := w.Events(store.EventQuery{}); got != nil {
 		w.Errorf("%d events of no project", len(got))
 	}
-	if got := w.deliveries(queryOf(w.other)); len(got) != 1 || got[0].Event != theirs.ID {
+	if got := w.Deliveries(stage.QueryOf(w.Other)); len(got) != 1 || got[0].Event != theirs.ID {
 		w.Errorf("%d deliveries, want the project's own", len(got))
 	}
 	for name, query := range map[string]store.DeliveryQuery{
 		"event":       {Event: theirs.ID},
-		"connection":  {Connection: w.other.connection},
-		"destination": {Destination: w.other.destination},
+		"connection":  {Connection: w.Other.Connection},
+		"destination": {Destination: w.Other.Destination},
 	} {
-		query.Project = w.home.project
-		if got := w.deliveries(query); got != nil {
+		query.Project = w.Home.Project
+		if got := w.Deliveries(query); got != nil {
 			w.Errorf("another project's deliveries are listed by %s", name)
 		}
 	}
@@ -245,8 +179,8 @@ func eventsIsolated(w *world) {
 func eventPageSizes(w *world) {
 	fillEvents(w, page.MaxLimit+5)
 	for limit, want := range map[int]int{0: page.DefaultLimit, 1: 1, page.MaxLimit: page.MaxLimit, 1 << 20: page.MaxLimit} {
-		p, err := w.store.Events(w.Context(), store.EventQuery{Project: w.home.project, Page: page.Request{Limit: limit}})
-		w.must(err)
+		p, err := w.Store.Events(w.Context(), store.EventQuery{Project: w.Home.Project, Page: page.Request{Limit: limit}})
+		w.Must(err)
 		if len(p.Items) != want || p.Done {
 			w.Errorf("limit %d: %d events (done: %v), want %d", limit, len(p.Items), p.Done, want)
 		}
@@ -263,13 +197,13 @@ func deliveryTests() map[string]func(*world) {
 }
 
 func deliveryLists(w *world) {
-	second := w.addDestination(w.home, "second")
+	second := w.AddDestination(w.Home, "second")
 	for range 2 {
-		w.each(w.home)
-		w.tick(time.Millisecond)
-		w.each(second)
+		w.Each(w.Home)
+		w.Tick(time.Millisecond)
+		w.Each(second)
 	}
-	w.each(w.other)
+	w.Each(w.Other)
 	for name, test := range map[string]struct {
 		query store.DeliveryQuery
 		want  int
@@ -277,15 +211,15 @@ func deliveryLists(w *world) {
 		"all":                   {store.DeliveryQuery{}, 24},
 		"failed":                {store.DeliveryQuery{State: hook.StateFailed}, 4},
 		"sending":               {store.DeliveryQuery{State: hook.StateSending}, 4},
-		"of a connection":       {store.DeliveryQuery{Connection: second.connection}, 12},
-		"of a destination":      {store.DeliveryQuery{Destination: w.home.destination}, 12},
-		"held of a destination": {store.DeliveryQuery{Destination: second.destination, State: hook.StateHeld}, 2},
-		"of both ends":          {store.DeliveryQuery{Connection: second.connection, Destination: second.destination}, 12},
-		"of ends that differ":   {store.DeliveryQuery{Connection: second.connection, Destination: w.home.destination}, 0},
+		"of a connection":       {store.DeliveryQuery{Connection: second.Connection}, 12},
+		"of a destination":      {store.DeliveryQuery{Destination: w.Home.Destination}, 12},
+		"held of a destination": {store.DeliveryQuery{Destination: second.Destination, State: hook.StateHeld}, 2},
+		"of both ends":          {store.DeliveryQuery{Connection: second.Connection, Destination: second.Destination}, 12},
+		"of ends that differ":   {store.DeliveryQuery{Connection: second.Connection, Destination: w.Home.Destination}, 0},
 		"of nobody":             {store.DeliveryQuery{Connection: 12345}, 0},
 	} {
-		test.query.Project = w.home.project
-		if got := w.deliveries(test.query); len(got) != test.want {
+		test.query.Project = w.Home.Project
+		if got := w.Deliveries(test.query); len(got) != test.want {
 			w.Errorf("%s: %d deliveries, want %d", name, len(got), test.want)
 		}
 	}
@@ -294,64 +228,64 @@ func deliveryLists(w *world) {
 func deliveriesInMemory(w *world) {
 	var want []hook.DeliveryID
 	for i := range 8 {
-		job := w.inline(w.home)
+		job := w.Inline(w.Home)
 		want = append(want, job.Delivery.ID)
 		if i%2 == 0 {
-			w.succeed(job)
+			w.Succeed(job)
 		}
 	}
 	slices.Reverse(want)
 	var got []hook.DeliveryID
-	for _, d := range w.deliveries(queryOf(w.home)) {
+	for _, d := range w.Deliveries(stage.QueryOf(w.Home)) {
 		got = append(got, d.ID)
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		w.Error(diff)
 	}
-	query := queryOf(w.home)
+	query := stage.QueryOf(w.Home)
 	query.State = hook.StateSending
-	if n := len(w.deliveries(query)); n != 4 {
+	if n := len(w.Deliveries(query)); n != 4 {
 		w.Errorf("%d are sending, want 4", n)
 	}
 	query.State = hook.StatePending
-	if got := w.deliveries(query); got != nil {
+	if got := w.Deliveries(query); got != nil {
 		w.Errorf("%d are pending, want none", len(got))
 	}
 }
 
 func deliveriesOfEvent(w *world) {
-	second := w.addDestination(w.home, "second")
-	first, deferred, last := w.target(w.home), w.target(second), w.target(w.home)
+	second := w.AddDestination(w.Home, "second")
+	first, deferred, last := w.Target(w.Home), w.Target(second), w.Target(w.Home)
 	deferred.Deferred = true
-	ev := w.accept(w.event(w.home, first, deferred, last))
-	w.succeed(inlineJob(&ev, 2))
-	query := store.DeliveryQuery{Project: w.home.project, Event: ev.ID}
-	got := w.deliveries(query)
+	ev := w.Accept(w.Event(w.Home, first, deferred, last))
+	w.Succeed(stage.InlineJob(&ev, 2))
+	query := store.DeliveryQuery{Project: w.Home.Project, Event: ev.ID}
+	got := w.Deliveries(query)
 	if len(got) != 3 || got[0].State != hook.StateSucceeded || got[1].State != hook.StatePending || got[2].State != hook.StateSending {
 		w.Errorf("deliveries of the event: %+v", got)
 	}
 	query.State = hook.StatePending
-	if got := w.deliveries(query); len(got) != 1 || got[0].ID != deferred.Delivery {
+	if got := w.Deliveries(query); len(got) != 1 || got[0].ID != deferred.Delivery {
 		w.Errorf("pending of the event: %+v", got)
 	}
-	query = store.DeliveryQuery{Project: w.home.project, Event: ev.ID, Connection: w.home.connection}
-	if got := w.deliveries(query); len(got) != 2 {
+	query = store.DeliveryQuery{Project: w.Home.Project, Event: ev.ID, Connection: w.Home.Connection}
+	if got := w.Deliveries(query); len(got) != 2 {
 		w.Errorf("of the event over one connection: %+v", got)
 	}
-	if got := w.deliveries(store.DeliveryQuery{Project: w.home.project, Event: 12345}); got != nil {
+	if got := w.Deliveries(store.DeliveryQuery{Project: w.Home.Project, Event: 12345}); got != nil {
 		w.Errorf("of no event: %+v", got)
 	}
 }
 
 func deliveriesOfDeleted(w *world) {
-	w.succeed(w.inline(w.home))
-	w.must(w.store.Connections().Delete(w.Context(), w.home.project, "orders"))
-	w.must(w.store.Sources().Delete(w.Context(), w.home.project, "shop"))
-	w.restart()
-	if n := len(w.deliveries(queryOf(w.home))); n != 1 {
+	w.Succeed(w.Inline(w.Home))
+	w.Must(w.Store.Connections().Delete(w.Context(), w.Home.Project, "orders"))
+	w.Must(w.Store.Sources().Delete(w.Context(), w.Home.Project, "shop"))
+	w.Restart()
+	if n := len(w.Deliveries(stage.QueryOf(w.Home))); n != 1 {
 		w.Errorf("%d deliveries, want the one of before", n)
 	}
-	if n := len(w.events(store.EventQuery{Project: w.home.project})); n != 1 {
+	if n := len(w.Events(store.EventQuery{Project: w.Home.Project})); n != 1 {
 		w.Errorf("%d events, want the one of before", n)
 	}
 }
@@ -364,76 +298,68 @@ func refusalTests() map[string]func(*world) {
 	}
 }
 
-func (w *world) refusal(p place) *hook.Refusal {
-	return &hook.Refusal{
-		ID: hook.RefusalID(w.ids.Next(w.now)), Project: p.project, Source: p.source, Reason: "signature", Explanation: []string{"wrong secret", "or not"},
-		Method: "POST", Path: "/x", Query: "a=b", Remote: "192.0.2.1", Headers: hook.Headers{{Name: "X", Value: "y"}}, Payload: []byte("\x00{"),
-		Truncated: true, ReceivedAt: w.now,
-	}
-}
-
 func refusalRoundTrip(w *world) {
-	w.tick(9 * time.Millisecond)
-	want := w.refusal(w.home)
-	w.must(w.store.Refuse(w.Context(), want))
-	small := &hook.Refusal{Project: w.home.project, Source: w.home.source, Reason: "x"}
-	w.must(w.store.Refuse(w.Context(), small))
+	w.Tick(9 * time.Millisecond)
+	want := w.Refusal(w.Home)
+	w.Must(w.Store.Refuse(w.Context(), want))
+	small := &hook.Refusal{Project: w.Home.Project, Source: w.Home.Source, Reason: "x"}
+	w.Must(w.Store.Refuse(w.Context(), small))
 	if small.ID == 0 || small.ReceivedAt.IsZero() {
 		w.Errorf("not filled: %+v", small)
 	}
-	w.must(w.store.Admitted(w.Context(), want.ID, 77))
+	w.Must(w.Store.Admitted(w.Context(), want.ID, 77))
 	want.Admitted = 77
-	w.wants(hook.KindNotFound, w.store.Admitted(w.Context(), 12345, 77))
-	w.crash()
-	got, err := w.store.Refusal(w.Context(), w.home.project, want.ID)
-	w.must(err)
+	w.Wants(hook.KindNotFound, w.Store.Admitted(w.Context(), 12345, 77))
+	w.Crash()
+	got, err := w.Store.Refusal(w.Context(), w.Home.Project, want.ID)
+	w.Must(err)
 	if diff := cmp.Diff(*want, got); diff != "" {
 		w.Error(diff)
 	}
-	got, err = w.store.Refusal(w.Context(), w.home.project, small.ID)
-	w.must(err)
+	got, err = w.Store.Refusal(w.Context(), w.Home.Project, small.ID)
+	w.Must(err)
 	if got.Payload != nil || got.Headers != nil || got.Explanation != nil {
 		w.Errorf("empty lists are not nil: %+v", got)
 	}
-	_, err = w.store.Refusal(w.Context(), w.other.project, want.ID)
-	w.wants(hook.KindNotFound, err)
+	_, err = w.Store.Refusal(w.Context(), w.Other.Project, want.ID)
+	w.Wants(hook.KindNotFound, err)
 }
 
 func refusalLists(w *world) {
-	second := w.addSource(w.home, "second")
+	second := w.AddSource(w.Home, "second")
 	for i := range 6 {
-		w.must(w.store.Refuse(w.Context(), w.refusal([]place{w.home, second, w.other}[i%3])))
+		w.Must(w.Store.Refuse(w.Context(), w.Refusal([]place{w.Home, second, w.Other}[i%3])))
 	}
 	list := func(query store.RefusalQuery) []hook.Refusal {
-		return walkBoth(w, func(req page.Request) page.Page[hook.Refusal] {
+		return stage.WalkBoth(w.World, func(req page.Request) page.Page[hook.Refusal] {
 			query.Page = req
-			p, err := w.store.ListRefusals(w.Context(), query)
-			w.must(err)
+			p, err := w.Store.ListRefusals(w.Context(), query)
+			w.Must(err)
 			return p
 		}, func(r hook.Refusal) int64 { return int64(r.ID) })
 	}
-	if n := len(list(store.RefusalQuery{Project: w.home.project})); n != 4 {
+	if n := len(list(store.RefusalQuery{Project: w.Home.Project})); n != 4 {
 		w.Errorf("%d refusals of the project, want 4", n)
 	}
-	if n := len(list(store.RefusalQuery{Project: w.home.project, Source: second.source})); n != 2 {
+	if n := len(list(store.RefusalQuery{Project: w.Home.Project, Source: second.Source})); n != 2 {
 		w.Errorf("%d refusals of the source, want 2", n)
 	}
-	if n := len(list(store.RefusalQuery{Project: w.home.project, Source: w.other.source})); n != 0 {
+	if n := len(list(store.RefusalQuery{Project: w.Home.Project, Source: w.Other.Source})); n != 0 {
 		w.Errorf("%d refusals of another project's source", n)
 	}
 }
 
 func refusalsBounded(w *world) {
-	first := w.refusal(w.home)
-	w.must(w.store.Refuse(w.Context(), first))
-	other := w.refusal(w.other)
-	w.must(w.store.Refuse(w.Context(), other))
-	parallel(w, store.MaxRefusals-1, func(int) { w.must(w.store.Refuse(w.Context(), w.refusal(w.home))) })
-	_, err := w.store.Refusal(w.Context(), w.home.project, first.ID)
-	w.must(err)
-	w.must(w.store.Refuse(w.Context(), w.refusal(w.home)))
-	_, err = w.store.Refusal(w.Context(), w.home.project, first.ID)
-	w.wants(hook.KindNotFound, err)
-	_, err = w.store.Refusal(w.Context(), w.other.project, other.ID)
-	w.must(err)
+	first := w.Refusal(w.Home)
+	w.Must(w.Store.Refuse(w.Context(), first))
+	other := w.Refusal(w.Other)
+	w.Must(w.Store.Refuse(w.Context(), other))
+	stage.Parallel(w.World, store.MaxRefusals-1, func(int) { w.Must(w.Store.Refuse(w.Context(), w.Refusal(w.Home))) })
+	_, err := w.Store.Refusal(w.Context(), w.Home.Project, first.ID)
+	w.Must(err)
+	w.Must(w.Store.Refuse(w.Context(), w.Refusal(w.Home)))
+	_, err = w.Store.Refusal(w.Context(), w.Home.Project, first.ID)
+	w.Wants(hook.KindNotFound, err)
+	_, err = w.Store.Refusal(w.Context(), w.Other.Project, other.ID)
+	w.Must(err)
 }

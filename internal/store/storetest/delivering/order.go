@@ -1,4 +1,4 @@
-package storetest
+package delivering
 
 import (
 	"fmt"
@@ -11,6 +11,7 @@ import (
 	"malote.dev/malote/internal/hook"
 	"malote.dev/malote/internal/page"
 	"malote.dev/malote/internal/store"
+	"malote.dev/malote/internal/store/storetest/stage"
 )
 
 func orderTests() map[string]func(*world) {
@@ -34,7 +35,7 @@ func orderTests() map[string]func(*world) {
 
 // ordered returns a target of the place with an order key.
 func (w *world) ordered(p place, key string) hook.Target {
-	t := w.target(p)
+	t := w.Target(p)
 	t.OrderKey = key
 	return t
 }
@@ -43,14 +44,14 @@ func (w *world) ordered(p place, key string) hook.Target {
 // delivery waits in the store.
 func (w *world) acceptOrdered(p place, key string) (hook.DeliveryID, *hook.Job) {
 	w.Helper()
-	w.tick(time.Millisecond)
-	a := w.event(p, w.ordered(p, key))
-	w.accept(a)
+	w.Tick(time.Millisecond)
+	a := w.Event(p, w.ordered(p, key))
+	w.Accept(a)
 	t := &a.Event.Targets[0]
 	if t.Deferred {
 		return t.Delivery, nil
 	}
-	job := inlineJob(&a.Event, 0)
+	job := stage.InlineJob(&a.Event, 0)
 	job.Delivery.OrderKey = key
 	return t.Delivery, job
 }
@@ -61,10 +62,10 @@ var far = time.Date(2200, 1, 1, 0, 0, 0, 0, time.UTC)
 // due claims everything that is or will be due at the place, and returns it by id.
 func (w *world) due(p place) map[hook.DeliveryID]*hook.Job {
 	w.Helper()
-	jobs, err := w.store.Claim(w.Context(), store.Claim{
-		Destination: p.destination, Owner: "node-1", Until: far.Add(time.Hour), Now: far, Limit: 256,
+	jobs, err := w.Store.Claim(w.Context(), store.Claim{
+		Destination: p.Destination, Owner: "node-1", Until: far.Add(time.Hour), Now: far, Limit: 256,
 	})
-	w.must(err)
+	w.Must(err)
 	found := map[hook.DeliveryID]*hook.Job{}
 	for _, job := range jobs {
 		found[job.Delivery.ID] = job
@@ -92,58 +93,58 @@ func (w *world) wantNoneDue(p place) {
 // giveBack settles a job without an attempt: it is due again.
 func (w *world) giveBack(job *hook.Job) {
 	w.Helper()
-	w.settle(hook.Settlement{Job: job, State: hook.StatePending, Next: w.now})
+	w.Settle(hook.Settlement{Job: job, State: hook.StatePending, Next: w.Now})
 }
 
 func orderAccept(w *world) {
-	first, job := w.acceptOrdered(w.home, "a")
+	first, job := w.acceptOrdered(w.Home, "a")
 	if job == nil {
 		w.Fatal("the first of its key waits")
 	}
-	second, waits := w.acceptOrdered(w.home, "a")
-	third, waitsToo := w.acceptOrdered(w.home, "a")
+	second, waits := w.acceptOrdered(w.Home, "a")
+	third, waitsToo := w.acceptOrdered(w.Home, "a")
 	if waits != nil || waitsToo != nil {
 		w.Fatal("two of one key are in hand")
 	}
-	_, other := w.acceptOrdered(w.home, "b")
-	elsewhere := w.addDestination(w.home, "elsewhere")
+	_, other := w.acceptOrdered(w.Home, "b")
+	elsewhere := w.AddDestination(w.Home, "elsewhere")
 	_, same := w.acceptOrdered(elsewhere, "a")
 	if other == nil || same == nil {
 		w.Error("another key, or another connection, waits")
 	}
 	for id, state := range map[hook.DeliveryID]hook.State{first: hook.StateSending, second: hook.StatePending, third: hook.StatePending} {
-		if d := w.inState(w.home, id, state); d.OrderKey != "a" || d.NextAttemptAt != nil {
+		if d := w.InState(w.Home, id, state); d.OrderKey != "a" || d.NextAttemptAt != nil {
 			w.Errorf("delivery %+v", d)
 		}
 	}
-	w.wantNoneDue(w.home)
-	w.wantBacklog(w.home, "pending=2 sending=2")
-	w.tick(time.Second)
-	w.succeed(job)
-	if d := w.inState(w.home, second, hook.StatePending); d.NextAttemptAt == nil {
+	w.wantNoneDue(w.Home)
+	w.WantBacklog(w.Home, "pending=2 sending=2")
+	w.Tick(time.Second)
+	w.Succeed(job)
+	if d := w.InState(w.Home, second, hook.StatePending); d.NextAttemptAt == nil {
 		w.Error("the next one is not due when the head has ended")
 	}
-	w.tick(time.Second)
-	jobs := w.claim(w.home, 10)
+	w.Tick(time.Second)
+	jobs := w.Claim(w.Home, 10)
 	if len(jobs) != 1 || jobs[0].Delivery.ID != second || jobs[0].Delivery.OrderKey != "a" || jobs[0].Inline {
 		w.Fatalf("claimed %+v", jobs)
 	}
-	if _, waits := w.acceptOrdered(w.home, "a"); waits != nil {
+	if _, waits := w.acceptOrdered(w.Home, "a"); waits != nil {
 		w.Error("one of a key is in hand beside its head")
 	}
-	w.succeed(jobs[0])
-	w.succeed(w.wantDue(w.home, third))
-	w.wantBacklog(w.home, "pending=1 sending=1")
+	w.Succeed(jobs[0])
+	w.Succeed(w.wantDue(w.Home, third))
+	w.WantBacklog(w.Home, "pending=1 sending=1")
 }
 
 func orderAcceptTogether(w *world) {
 	const count = 60
 	acceptances := make([]*hook.Acceptance, count)
 	for i := range acceptances {
-		acceptances[i] = w.event(w.home, w.ordered(w.home, "a"), w.ordered(w.home, "b"))
+		acceptances[i] = w.Event(w.Home, w.ordered(w.Home, "a"), w.ordered(w.Home, "b"))
 	}
-	parallel(w, count, func(i int) {
-		if _, err := w.store.Accept(w.Context(), acceptances[i]); err != nil {
+	stage.Parallel(w.World, count, func(i int) {
+		if _, err := w.Store.Accept(w.Context(), acceptances[i]); err != nil {
 			w.Error(err)
 		}
 	})
@@ -158,263 +159,263 @@ func orderAcceptTogether(w *world) {
 	if diff := cmp.Diff(map[string]int{"a": 1, "b": 1}, heads); diff != "" {
 		w.Errorf("heads in hand:\n%s", diff)
 	}
-	w.wantNoneDue(w.home)
+	w.wantNoneDue(w.Home)
 }
 
 func orderEnds(w *world) {
-	_, job := w.acceptOrdered(w.home, "a")
+	_, job := w.acceptOrdered(w.Home, "a")
 	var ids []hook.DeliveryID
 	for range 3 {
-		id, _ := w.acceptOrdered(w.home, "a")
+		id, _ := w.acceptOrdered(w.Home, "a")
 		ids = append(ids, id)
 	}
-	w.fail(job)
-	job = w.wantDue(w.home, ids[0])
-	w.settle(hook.Settlement{Job: job, State: hook.StateCanceled, Reason: "it expired"})
-	job = w.wantDue(w.home, ids[1])
-	w.succeed(job)
-	w.succeed(w.wantDue(w.home, ids[2]))
-	if _, job := w.acceptOrdered(w.home, "a"); job == nil {
+	w.EndFailed(job)
+	job = w.wantDue(w.Home, ids[0])
+	w.Settle(hook.Settlement{Job: job, State: hook.StateCanceled, Reason: "it expired"})
+	job = w.wantDue(w.Home, ids[1])
+	w.Succeed(job)
+	w.Succeed(w.wantDue(w.Home, ids[2]))
+	if _, job := w.acceptOrdered(w.Home, "a"); job == nil {
 		w.Error("a key of which nothing is open keeps a new one waiting")
 	}
-	w.wantBacklog(w.home, "sending=1 failed=1")
+	w.WantBacklog(w.Home, "sending=1 failed=1")
 }
 
 func orderRetriedHead(w *world) {
-	first, job := w.acceptOrdered(w.home, "a")
-	second, _ := w.acceptOrdered(w.home, "a")
+	first, job := w.acceptOrdered(w.Home, "a")
+	second, _ := w.acceptOrdered(w.Home, "a")
 	for range 2 {
-		w.settle(hook.Settlement{Job: job, State: hook.StatePending, Next: w.now.Add(time.Hour), Attempt: w.attempt(hook.OutcomeTimeout, 0)})
-		if d := w.delivery(w.home, second); d.NextAttemptAt != nil {
+		w.Settle(hook.Settlement{Job: job, State: hook.StatePending, Next: w.Now.Add(time.Hour), Attempt: w.Attempt(hook.OutcomeTimeout, 0)})
+		if d := w.Delivery(w.Home, second); d.NextAttemptAt != nil {
 			w.Error("the next one is due while the head waits to be retried")
 		}
-		if n, err := w.store.Retry(w.Context(), w.home.project, []hook.DeliveryID{first}, w.now); n != 1 || err != nil {
+		if n, err := w.Store.Retry(w.Context(), w.Home.Project, []hook.DeliveryID{first}, w.Now); n != 1 || err != nil {
 			w.Errorf("a head that waits is not made due now: %d, %v", n, err)
 		}
-		job = w.wantDue(w.home, first)
+		job = w.wantDue(w.Home, first)
 		w.giveBack(job)
-		job = w.wantDue(w.home, first)
+		job = w.wantDue(w.Home, first)
 	}
-	w.succeed(job)
-	w.wantDue(w.home, second)
+	w.Succeed(job)
+	w.wantDue(w.Home, second)
 }
 
 func orderHeld(w *world) {
-	first, job := w.acceptOrdered(w.home, "a")
-	second, _ := w.acceptOrdered(w.home, "a")
-	w.settle(hook.Settlement{Job: job, State: hook.StateHeld, Cause: hook.CauseCircuit, Reason: "it is down"})
-	w.wantNoneDue(w.home)
-	held := w.ordered(w.home, "a")
+	first, job := w.acceptOrdered(w.Home, "a")
+	second, _ := w.acceptOrdered(w.Home, "a")
+	w.Settle(hook.Settlement{Job: job, State: hook.StateHeld, Cause: hook.CauseCircuit, Reason: "it is down"})
+	w.wantNoneDue(w.Home)
+	held := w.ordered(w.Home, "a")
 	held.Held, held.Cause = true, hook.CausePaused
-	w.accept(w.event(w.home, held))
-	third, waits := w.acceptOrdered(w.home, "a")
+	w.Accept(w.Event(w.Home, held))
+	third, waits := w.acceptOrdered(w.Home, "a")
 	if waits != nil {
 		w.Error("a new one overtakes a held head")
 	}
-	circuit, paused := holdAll(w.home), holdAll(w.home)
+	circuit, paused := stage.ByDestination(w.Home), stage.ByDestination(w.Home)
 	circuit.Cause = hook.CauseCircuit
-	_, err := w.store.Hold(w.Context(), circuit, "it is down")
-	w.must(err)
-	w.wantBacklog(w.home, "held=4")
-	n, err := w.store.Release(w.Context(), circuit, w.now)
-	w.must(err)
+	_, err := w.Store.Hold(w.Context(), circuit, "it is down")
+	w.Must(err)
+	w.WantBacklog(w.Home, "held=4")
+	n, err := w.Store.Release(w.Context(), circuit, w.Now)
+	w.Must(err)
 	if n != 3 {
 		w.Errorf("%d released, want those that the circuit held", n)
 	}
 	for _, id := range []hook.DeliveryID{first, second} {
-		w.succeed(w.wantDue(w.home, id))
+		w.Succeed(w.wantDue(w.Home, id))
 	}
-	w.wantNoneDue(w.home) // The paused one is next.
-	_, err = w.store.Release(w.Context(), paused, w.now)
-	w.must(err)
-	w.succeed(w.wantDue(w.home, held.Delivery))
-	w.succeed(w.wantDue(w.home, third))
-	w.wantBacklog(w.home, "")
+	w.wantNoneDue(w.Home) // The paused one is next.
+	_, err = w.Store.Release(w.Context(), paused, w.Now)
+	w.Must(err)
+	w.Succeed(w.wantDue(w.Home, held.Delivery))
+	w.Succeed(w.wantDue(w.Home, third))
+	w.WantBacklog(w.Home, "")
 }
 
 func orderRetry(w *world) {
-	first, job := w.acceptOrdered(w.home, "a")
-	second, _ := w.acceptOrdered(w.home, "a")
-	third, _ := w.acceptOrdered(w.home, "a")
-	w.fail(job)
-	job = w.wantDue(w.home, second)
-	n, err := w.store.Retry(w.Context(), w.home.project, []hook.DeliveryID{first}, w.now)
-	w.must(err)
-	if d := w.inState(w.home, first, hook.StatePending); n != 1 || d.NextAttemptAt != nil {
+	first, job := w.acceptOrdered(w.Home, "a")
+	second, _ := w.acceptOrdered(w.Home, "a")
+	third, _ := w.acceptOrdered(w.Home, "a")
+	w.EndFailed(job)
+	job = w.wantDue(w.Home, second)
+	n, err := w.Store.Retry(w.Context(), w.Home.Project, []hook.DeliveryID{first}, w.Now)
+	w.Must(err)
+	if d := w.InState(w.Home, first, hook.StatePending); n != 1 || d.NextAttemptAt != nil {
 		w.Errorf("retried beside a head in hand: %d, %+v", n, d)
 	}
-	w.wantNoneDue(w.home)
-	w.succeed(job)
-	again := w.wantDue(w.home, first)
+	w.wantNoneDue(w.Home)
+	w.Succeed(job)
+	again := w.wantDue(w.Home, first)
 	if !again.Manual {
 		w.Error("the retried one is not sent by hand any more")
 	}
-	w.succeed(again)
-	w.succeed(w.wantDue(w.home, third))
-	n, err = w.store.Retry(w.Context(), w.home.project, []hook.DeliveryID{third, first}, w.now)
-	w.must(err)
+	w.Succeed(again)
+	w.Succeed(w.wantDue(w.Home, third))
+	n, err = w.Store.Retry(w.Context(), w.Home.Project, []hook.DeliveryID{third, first}, w.Now)
+	w.Must(err)
 	if n != 2 {
 		w.Errorf("%d of two were retried", n)
 	}
-	w.succeed(w.wantDue(w.home, third)) // It was alone when it was retried.
-	w.succeed(w.wantDue(w.home, first))
+	w.Succeed(w.wantDue(w.Home, third)) // It was alone when it was retried.
+	w.Succeed(w.wantDue(w.Home, first))
 }
 
 func orderRetryWaiting(w *world) {
-	_, job := w.acceptOrdered(w.home, "a")
-	second, _ := w.acceptOrdered(w.home, "a")
-	n, err := w.store.Retry(w.Context(), w.home.project, []hook.DeliveryID{second}, w.now)
-	w.must(err)
+	_, job := w.acceptOrdered(w.Home, "a")
+	second, _ := w.acceptOrdered(w.Home, "a")
+	n, err := w.Store.Retry(w.Context(), w.Home.Project, []hook.DeliveryID{second}, w.Now)
+	w.Must(err)
 	if n != 0 {
 		w.Error("what waits for its turn was retried")
 	}
-	w.wantNoneDue(w.home)
-	w.succeed(job)
-	if w.wantDue(w.home, second).Manual {
+	w.wantNoneDue(w.Home)
+	w.Succeed(job)
+	if w.wantDue(w.Home, second).Manual {
 		w.Error("it is sent by hand, although the retry changed nothing")
 	}
 }
 
 func orderCancel(w *world) {
-	first, job := w.acceptOrdered(w.home, "a")
-	second, _ := w.acceptOrdered(w.home, "a")
-	third, _ := w.acceptOrdered(w.home, "a")
-	fourth, _ := w.acceptOrdered(w.home, "a")
+	first, job := w.acceptOrdered(w.Home, "a")
+	second, _ := w.acceptOrdered(w.Home, "a")
+	third, _ := w.acceptOrdered(w.Home, "a")
+	fourth, _ := w.acceptOrdered(w.Home, "a")
 	cancel := func(id hook.DeliveryID) {
-		n, err := w.store.Cancel(w.Context(), w.home.project, []hook.DeliveryID{id}, "not wanted")
-		w.must(err)
+		n, err := w.Store.Cancel(w.Context(), w.Home.Project, []hook.DeliveryID{id}, "not wanted")
+		w.Must(err)
 		if n != 1 {
 			w.Errorf("%d canceled, want 1", n)
 		}
 	}
 	cancel(third)
-	w.wantNoneDue(w.home)
+	w.wantNoneDue(w.Home)
 	w.giveBack(job)
 	cancel(first)
-	job = w.wantDue(w.home, second)
-	w.settle(hook.Settlement{Job: job, State: hook.StateHeld, Cause: hook.CauseParked, Reason: "it fails"})
-	w.wantNoneDue(w.home)
+	job = w.wantDue(w.Home, second)
+	w.Settle(hook.Settlement{Job: job, State: hook.StateHeld, Cause: hook.CauseParked, Reason: "it fails"})
+	w.wantNoneDue(w.Home)
 	cancel(second)
-	w.succeed(w.wantDue(w.home, fourth))
+	w.Succeed(w.wantDue(w.Home, fourth))
 }
 
 func orderCrash(w *world) {
-	first, _ := w.acceptOrdered(w.home, "a")
-	second, _ := w.acceptOrdered(w.home, "a")
-	third, _ := w.acceptOrdered(w.home, "a")
-	w.crash()
-	w.wantNoneDue(w.home) // The head is lost until the reclaim.
-	list := w.deliveries(store.DeliveryQuery{Project: w.home.project, Event: w.delivery(w.home, second).Event})
+	first, _ := w.acceptOrdered(w.Home, "a")
+	second, _ := w.acceptOrdered(w.Home, "a")
+	third, _ := w.acceptOrdered(w.Home, "a")
+	w.Crash()
+	w.wantNoneDue(w.Home) // The head is lost until the reclaim.
+	list := w.Deliveries(store.DeliveryQuery{Project: w.Home.Project, Event: w.Delivery(w.Home, second).Event})
 	if len(list) != 1 || list[0].OrderKey != "a" {
 		w.Errorf("before the reclaim: %+v", list)
 	}
-	if n := w.reclaim(); n != 1 {
+	if n := w.Reclaim(); n != 1 {
 		w.Errorf("%d reclaimed, want the head", n)
 	}
-	w.wantDue(w.home, first) // Claimed, and lost again.
-	w.restart()
-	w.wantNoneDue(w.home)
-	if n := w.reclaim(); n != 1 {
+	w.wantDue(w.Home, first) // Claimed, and lost again.
+	w.Restart()
+	w.wantNoneDue(w.Home)
+	if n := w.Reclaim(); n != 1 {
 		w.Errorf("%d reclaimed, want the one that was claimed", n)
 	}
-	w.succeed(w.wantDue(w.home, first))
-	w.crash()
-	w.reclaim()
+	w.Succeed(w.wantDue(w.Home, first))
+	w.Crash()
+	w.Reclaim()
 	for _, id := range []hook.DeliveryID{second, third} {
-		job := w.wantDue(w.home, id)
+		job := w.wantDue(w.Home, id)
 		if job.Delivery.OrderKey != "a" {
 			w.Errorf("after the crash: %+v", job.Delivery)
 		}
-		w.succeed(job)
+		w.Succeed(job)
 	}
-	w.wantBacklog(w.home, "")
+	w.WantBacklog(w.Home, "")
 }
 
 func orderBeforeReclaim(w *world) {
-	first, _ := w.acceptOrdered(w.home, "a")
-	w.crash()
-	second, waits := w.acceptOrdered(w.home, "a")
-	other, waitsToo := w.acceptOrdered(w.home, "b")
+	first, _ := w.acceptOrdered(w.Home, "a")
+	w.Crash()
+	second, waits := w.acceptOrdered(w.Home, "a")
+	other, waitsToo := w.acceptOrdered(w.Home, "b")
 	if waits != nil || waitsToo != nil {
 		w.Fatal("something ordered is in hand before it is known what was lost")
 	}
-	w.wantNoneDue(w.home)
-	n, err := w.store.Cancel(w.Context(), w.home.project, []hook.DeliveryID{second}, "x")
-	w.must(err)
-	m, err := w.store.Retry(w.Context(), w.home.project, []hook.DeliveryID{second}, w.now)
-	w.must(err)
+	w.wantNoneDue(w.Home)
+	n, err := w.Store.Cancel(w.Context(), w.Home.Project, []hook.DeliveryID{second}, "x")
+	w.Must(err)
+	m, err := w.Store.Retry(w.Context(), w.Home.Project, []hook.DeliveryID{second}, w.Now)
+	w.Must(err)
 	if n != 1 || m != 1 {
 		w.Errorf("%d canceled, %d retried", n, m)
 	}
-	w.wantNoneDue(w.home)
-	w.reclaim()
-	due := w.due(w.home)
+	w.wantNoneDue(w.Home)
+	w.Reclaim()
+	due := w.due(w.Home)
 	if len(due) != 2 || due[first] == nil || due[other] == nil {
 		w.Fatalf("%d are due after the reclaim, want the lost head and the other key's", len(due))
 	}
-	w.succeed(due[first])
-	w.wantDue(w.home, second)
+	w.Succeed(due[first])
+	w.wantDue(w.Home, second)
 }
 
 func orderLate(w *world) {
-	first, job := w.acceptOrdered(w.home, "a")
-	w.fail(job)
-	second, _ := w.acceptOrdered(w.home, "a")
-	w.crash() // Its place in memory is lost, as the lease of another node's would be.
-	w.reclaim()
-	late := w.wantDue(w.home, second)
-	w.crash()
-	w.reclaim()
-	w.settle(hook.Settlement{Job: w.wantDue(w.home, second), State: hook.StateHeld, Cause: hook.CauseParked})
-	_, err := w.store.Retry(w.Context(), w.home.project, []hook.DeliveryID{first}, w.now)
-	w.must(err)
-	_, err = w.store.Retry(w.Context(), w.home.project, []hook.DeliveryID{second}, w.now)
-	w.must(err)
-	w.settle(hook.Settlement{Job: late, State: hook.StatePending, Next: w.now, Attempt: w.attempt(hook.OutcomeTimeout, 0)})
-	w.succeed(w.wantDue(w.home, first))
-	w.succeed(w.wantDue(w.home, second))
+	first, job := w.acceptOrdered(w.Home, "a")
+	w.EndFailed(job)
+	second, _ := w.acceptOrdered(w.Home, "a")
+	w.Crash() // Its place in memory is lost, as the lease of another node's would be.
+	w.Reclaim()
+	late := w.wantDue(w.Home, second)
+	w.Crash()
+	w.Reclaim()
+	w.Settle(hook.Settlement{Job: w.wantDue(w.Home, second), State: hook.StateHeld, Cause: hook.CauseParked})
+	_, err := w.Store.Retry(w.Context(), w.Home.Project, []hook.DeliveryID{first}, w.Now)
+	w.Must(err)
+	_, err = w.Store.Retry(w.Context(), w.Home.Project, []hook.DeliveryID{second}, w.Now)
+	w.Must(err)
+	w.Settle(hook.Settlement{Job: late, State: hook.StatePending, Next: w.Now, Attempt: w.Attempt(hook.OutcomeTimeout, 0)})
+	w.Succeed(w.wantDue(w.Home, first))
+	w.Succeed(w.wantDue(w.Home, second))
 }
 
 func orderDeleted(w *world) {
-	_, job := w.acceptOrdered(w.home, "a")
-	second, _ := w.acceptOrdered(w.home, "a")
-	w.must(w.store.Connections().Delete(w.Context(), w.home.project, w.home.connection.String()))
-	w.inState(w.home, second, hook.StateCanceled)
-	w.settle(hook.Settlement{Job: job, State: hook.StatePending, Next: w.now, Attempt: w.attempt(hook.OutcomeTimeout, 0)})
-	third, _ := w.acceptOrdered(w.home, "a")
-	w.wantNoneDue(w.home)
-	w.inState(w.home, job.Delivery.ID, hook.StateCanceled)
-	if d := w.delivery(w.home, third); d.State != hook.StateCanceled && d.State != hook.StateSending {
+	_, job := w.acceptOrdered(w.Home, "a")
+	second, _ := w.acceptOrdered(w.Home, "a")
+	w.Must(w.Store.Connections().Delete(w.Context(), w.Home.Project, w.Home.Connection.String()))
+	w.InState(w.Home, second, hook.StateCanceled)
+	w.Settle(hook.Settlement{Job: job, State: hook.StatePending, Next: w.Now, Attempt: w.Attempt(hook.OutcomeTimeout, 0)})
+	third, _ := w.acceptOrdered(w.Home, "a")
+	w.wantNoneDue(w.Home)
+	w.InState(w.Home, job.Delivery.ID, hook.StateCanceled)
+	if d := w.Delivery(w.Home, third); d.State != hook.StateCanceled && d.State != hook.StateSending {
 		w.Errorf("a delivery of a deleted connection is %+v", d)
 	}
 }
 
 func orderDeferred(w *world) {
-	t := w.ordered(w.home, "a")
-	t.Deferred, t.Due = true, w.now.Add(10*time.Minute)
-	w.accept(w.event(w.home, t))
-	second, waits := w.acceptOrdered(w.home, "a")
+	t := w.ordered(w.Home, "a")
+	t.Deferred, t.Due = true, w.Now.Add(10*time.Minute)
+	w.Accept(w.Event(w.Home, t))
+	second, waits := w.acceptOrdered(w.Home, "a")
 	if waits != nil {
 		w.Fatal("a delayed head is overtaken")
 	}
-	plain := w.target(w.home)
-	plain.Deferred, plain.Due = true, w.now.Add(time.Hour)
-	w.accept(w.event(w.home, plain))
-	if jobs := w.claim(w.home, 10); jobs != nil {
+	plain := w.Target(w.Home)
+	plain.Deferred, plain.Due = true, w.Now.Add(time.Hour)
+	w.Accept(w.Event(w.Home, plain))
+	if jobs := w.Claim(w.Home, 10); jobs != nil {
 		w.Error("claimed before it was due")
 	}
-	w.tick(10 * time.Minute)
-	jobs := w.claim(w.home, 10)
+	w.Tick(10 * time.Minute)
+	jobs := w.Claim(w.Home, 10)
 	if len(jobs) != 1 || jobs[0].Delivery.ID != t.Delivery {
 		w.Fatalf("%d jobs after the delay", len(jobs))
 	}
-	w.succeed(jobs[0])
-	w.tick(time.Second)
-	if jobs := w.claim(w.home, 10); len(jobs) != 1 || jobs[0].Delivery.ID != second {
+	w.Succeed(jobs[0])
+	w.Tick(time.Second)
+	if jobs := w.Claim(w.Home, 10); len(jobs) != 1 || jobs[0].Delivery.ID != second {
 		w.Errorf("%d jobs after the head", len(jobs))
 	}
-	w.tick(time.Hour)
-	if jobs := w.claim(w.home, 10); len(jobs) != 1 || jobs[0].Delivery.ID != plain.Delivery {
+	w.Tick(time.Hour)
+	if jobs := w.Claim(w.Home, 10); len(jobs) != 1 || jobs[0].Delivery.ID != plain.Delivery {
 		w.Errorf("%d jobs after an hour", len(jobs))
 	}
 }
@@ -444,23 +445,23 @@ type orderWorld struct {
 
 func (m *orderWorld) step() {
 	m.Helper()
-	m.tick(time.Millisecond)
-	where := holdAll(m.home)
+	m.Tick(time.Millisecond)
+	where := stage.ByDestination(m.Home)
 	where.Cause = []hook.Cause{hook.CausePaused, hook.CauseCircuit}[m.random.IntN(2)]
-	key := store.Key{Project: m.home.project, Connection: m.home.connection, Key: fmt.Sprint(m.random.IntN(3))}
+	key := store.Key{Project: m.Home.Project, Connection: m.Home.Connection, Key: fmt.Sprint(m.random.IntN(3))}
 	var err error
 	switch action := m.random.IntN(20); {
 	case action < 6:
 		m.last = "accept"
-		id, job := m.acceptOrdered(m.home, key.Key)
+		id, job := m.acceptOrdered(m.Home, key.Key)
 		m.all = append(m.all, id)
 		if job != nil {
 			m.hands[id] = job
 		}
 	case action < 9:
 		m.last = "claim"
-		jobs, claimErr := m.store.Claim(m.Context(), store.Claim{
-			Destination: m.home.destination, Owner: "node-1", Until: far.Add(time.Hour), Now: far, Limit: 1 + m.random.IntN(3),
+		jobs, claimErr := m.Store.Claim(m.Context(), store.Claim{
+			Destination: m.Home.Destination, Owner: "node-1", Until: far.Add(time.Hour), Now: far, Limit: 1 + m.random.IntN(3),
 		})
 		err = claimErr
 		for _, job := range jobs {
@@ -471,26 +472,26 @@ func (m *orderWorld) step() {
 		m.settleOne()
 	case action == 13:
 		m.last = "hold"
-		_, err = m.store.Hold(m.Context(), where, "because")
+		_, err = m.Store.Hold(m.Context(), where, "because")
 	case action == 14:
 		m.last = "release"
-		_, err = m.store.Release(m.Context(), where, m.now)
+		_, err = m.Store.Release(m.Context(), where, m.Now)
 	case action == 15 && len(m.all) > 0:
 		m.last = "retry"
-		_, err = m.store.Retry(m.Context(), m.home.project, []hook.DeliveryID{m.all[m.random.IntN(len(m.all))]}, m.now)
+		_, err = m.Store.Retry(m.Context(), m.Home.Project, []hook.DeliveryID{m.all[m.random.IntN(len(m.all))]}, m.Now)
 	case action == 16 && len(m.all) > 0:
 		m.last = "cancel"
-		_, err = m.store.Cancel(m.Context(), m.home.project, []hook.DeliveryID{m.all[m.random.IntN(len(m.all))]}, "because")
+		_, err = m.Store.Cancel(m.Context(), m.Home.Project, []hook.DeliveryID{m.all[m.random.IntN(len(m.all))]}, "because")
 	case action == 17:
 		m.last = "crash"
-		m.crash()
-		m.reclaim()
+		m.Crash()
+		m.Reclaim()
 		clear(m.hands)
 	case action == 18:
 		m.last = "keys"
 		err = m.decideKey(key)
 	}
-	m.must(err)
+	m.Must(err)
 	m.check()
 }
 
@@ -498,12 +499,12 @@ func (m *orderWorld) settleOne() {
 	m.Helper()
 	for id, job := range m.hands {
 		delete(m.hands, id)
-		s := hook.Settlement{Job: job, Reason: "because", Next: m.now, Attempt: m.attempt(hook.OutcomeTimeout, 0)}
+		s := hook.Settlement{Job: job, Reason: "because", Next: m.Now, Attempt: m.Attempt(hook.OutcomeTimeout, 0)}
 		s.State = []hook.State{hook.StateSucceeded, hook.StateFailed, hook.StatePending, hook.StateHeld, hook.StateCanceled}[m.random.IntN(5)]
 		if s.State == hook.StateHeld {
 			s.Cause, s.Free = hook.Cause(1+m.random.IntN(3)), true
 		}
-		m.settle(s)
+		m.Settle(s)
 		return
 	}
 }
@@ -512,11 +513,11 @@ func (m *orderWorld) decideKey(key store.Key) error {
 	var err error
 	switch m.random.IntN(3) {
 	case 0:
-		err = m.store.ReleaseKey(m.Context(), key, m.now)
+		err = m.Store.ReleaseKey(m.Context(), key, m.Now)
 	case 1:
-		err = m.store.SkipKey(m.Context(), key, "skipped")
+		err = m.Store.SkipKey(m.Context(), key, "skipped")
 	case 2:
-		_, err = m.store.DropKey(m.Context(), key, "dropped")
+		_, err = m.Store.DropKey(m.Context(), key, "dropped")
 	}
 	if kind := hook.KindOf(err); kind == hook.KindNotFound || kind == hook.KindConflict {
 		return nil
@@ -529,16 +530,16 @@ func (m *orderWorld) check() {
 	m.Helper()
 	open := map[string][]hook.Delivery{}
 	counts := map[hook.State]int64{}
-	query := store.DeliveryQuery{Project: m.home.project, Page: page.Request{Limit: page.MaxLimit}}
+	query := store.DeliveryQuery{Project: m.Home.Project, Page: page.Request{Limit: page.MaxLimit}}
 	for _, state := range []hook.State{hook.StatePending, hook.StateSending, hook.StateHeld} {
 		query.State = state
-		for _, d := range m.deliveries(query) {
+		for _, d := range m.Deliveries(query) {
 			open[d.OrderKey] = append(open[d.OrderKey], d)
 			counts[state]++
 		}
 	}
 	for state, count := range counts {
-		if got := m.backlog(m.home)[state]; got != count {
+		if got := m.Backlog(m.Home)[state]; got != count {
 			m.Errorf("the backlog counts %d %v, and there are %d", got, state, count)
 		}
 	}

@@ -1,4 +1,4 @@
-package storetest
+package delivering
 
 import (
 	"fmt"
@@ -9,6 +9,7 @@ import (
 
 	"malote.dev/malote/internal/hook"
 	"malote.dev/malote/internal/store"
+	"malote.dev/malote/internal/store/storetest/stage"
 )
 
 func claimTests() map[string]func(*world) {
@@ -28,21 +29,21 @@ func claimTests() map[string]func(*world) {
 }
 
 func claimBrings(w *world) {
-	w.tick(3 * time.Millisecond)
-	first, second := w.target(w.home), w.target(w.home)
+	w.Tick(3 * time.Millisecond)
+	first, second := w.Target(w.Home), w.Target(w.Home)
 	first.Deferred, second.Deferred = true, true
-	a := w.event(w.home, first, second)
+	a := w.Event(w.Home, first, second)
 	a.Event.Headers = hook.Headers{{Name: "A", Value: "b"}}
-	ev := w.accept(a)
-	created := w.now
-	w.tick(time.Second)
-	jobs := w.claim(w.home, 10)
+	ev := w.Accept(a)
+	created := w.Now
+	w.Tick(time.Second)
+	jobs := w.Claim(w.Home, 10)
 	if len(jobs) != 2 {
 		w.Fatalf("%d jobs, want 2", len(jobs))
 	}
 	want := hook.Delivery{
-		ID: first.Delivery, Project: w.home.project, Event: ev.ID, Connection: w.home.connection, Destination: w.home.destination,
-		State: hook.StateSending, CreatedAt: created, UpdatedAt: w.now,
+		ID: first.Delivery, Project: w.Home.Project, Event: ev.ID, Connection: w.Home.Connection, Destination: w.Home.Destination,
+		State: hook.StateSending, CreatedAt: created, UpdatedAt: w.Now,
 	}
 	if diff := cmp.Diff(want, jobs[0].Delivery); diff != "" {
 		w.Errorf("delivery:\n%s", diff)
@@ -53,24 +54,24 @@ func claimBrings(w *world) {
 	if jobs[0].Inline || jobs[0].Manual {
 		w.Errorf("job %+v", jobs[0])
 	}
-	if diff := cmp.Diff(want, w.delivery(w.home, first.Delivery)); diff != "" {
+	if diff := cmp.Diff(want, w.Delivery(w.Home, first.Delivery)); diff != "" {
 		w.Errorf("stored:\n%s", diff)
 	}
-	w.wantBacklog(w.home, "sending=2")
+	w.WantBacklog(w.Home, "sending=2")
 }
 
 func claimOrder(w *world) {
 	var want []hook.DeliveryID
 	for range 5 {
-		want = append(want, w.waiting(w.home))
-		w.tick(time.Millisecond)
+		want = append(want, w.Waiting(w.Home))
+		w.Tick(time.Millisecond)
 	}
-	late := w.inline(w.home) // Accepted last, due before all others.
-	w.settle(hook.Settlement{Job: late, State: hook.StatePending, Next: noon.Add(-time.Second), Attempt: w.attempt(hook.OutcomeTimeout, 0)})
+	late := w.Inline(w.Home) // Accepted last, due before all others.
+	w.Settle(hook.Settlement{Job: late, State: hook.StatePending, Next: stage.Noon.Add(-time.Second), Attempt: w.Attempt(hook.OutcomeTimeout, 0)})
 	want = append([]hook.DeliveryID{late.Delivery.ID}, want...)
 	var got []hook.DeliveryID
 	for _, limit := range []int{1, 2, 10} {
-		for _, job := range w.claim(w.home, limit) {
+		for _, job := range w.Claim(w.Home, limit) {
 			got = append(got, job.Delivery.ID)
 		}
 	}
@@ -85,7 +86,7 @@ func (w *world) connections(p place, count int) []place {
 	places := []place{p}
 	for i := range count - 1 {
 		next := p
-		next.connection = w.connect(p, fmt.Sprint("more-", i))
+		next.Connection = w.Connect(p, fmt.Sprint("more-", i))
 		places = append(places, next)
 	}
 	return places
@@ -95,46 +96,46 @@ func (w *world) connections(p place, count int) []place {
 func (w *world) shares(p place, limit int) map[hook.ConnectionID]int {
 	w.Helper()
 	shares := map[hook.ConnectionID]int{}
-	for _, job := range w.claim(p, limit) {
+	for _, job := range w.Claim(p, limit) {
 		shares[job.Delivery.Connection]++
 	}
 	return shares
 }
 
 func claimTurns(w *world) {
-	places := w.connections(w.home, 3)
+	places := w.connections(w.Home, 3)
 	for range 50 {
-		w.waiting(places[0])
+		w.Waiting(places[0])
 	}
-	w.tick(time.Hour) // The others have waited for a much shorter time.
+	w.Tick(time.Hour) // The others have waited for a much shorter time.
 	for range 4 {
-		w.waiting(places[1])
+		w.Waiting(places[1])
 	}
-	w.waiting(places[2])
-	first := w.shares(w.home, 6)
-	if first[places[0].connection] < 2 || first[places[1].connection] < 2 || first[places[2].connection] != 1 {
+	w.Waiting(places[2])
+	first := w.shares(w.Home, 6)
+	if first[places[0].Connection] < 2 || first[places[1].Connection] < 2 || first[places[2].Connection] != 1 {
 		w.Errorf("shares of six: %v", first)
 	}
-	second := w.shares(w.home, 6)
-	if first[places[1].connection]+second[places[1].connection] != 4 || len(second) != 2 {
+	second := w.shares(w.Home, 6)
+	if first[places[1].Connection]+second[places[1].Connection] != 4 || len(second) != 2 {
 		w.Errorf("shares of six more: %v", second)
 	}
-	if rest := w.shares(w.home, 256); len(rest) != 1 || rest[places[0].connection] != 55-12 {
+	if rest := w.shares(w.Home, 256); len(rest) != 1 || rest[places[0].Connection] != 55-12 {
 		w.Errorf("the rest: %v", rest)
 	}
 }
 
 func claimOneByOne(w *world) {
-	places := w.connections(w.home, 3)
+	places := w.connections(w.Home, 3)
 	for _, p := range places {
 		for range 4 {
-			w.waiting(p)
+			w.Waiting(p)
 		}
 	}
 	for range 4 {
 		seen := map[hook.ConnectionID]int{}
 		for range places {
-			for connection, n := range w.shares(w.home, 1) {
+			for connection, n := range w.shares(w.Home, 1) {
 				seen[connection] += n
 			}
 		}
@@ -145,67 +146,67 @@ func claimOneByOne(w *world) {
 }
 
 func claimFar(w *world) {
-	places := w.connections(w.home, 150)
+	places := w.connections(w.Home, 150)
 	last := places[len(places)-1]
 	for _, p := range places[1:] {
-		t := w.target(p)
-		t.Deferred, t.Due = true, w.now.Add(time.Hour)
-		w.accept(w.event(p, t))
+		t := w.Target(p)
+		t.Deferred, t.Due = true, w.Now.Add(time.Hour)
+		w.Accept(w.Event(p, t))
 	}
-	first := w.waiting(w.home)
-	id := w.waiting(last)
-	jobs := w.claim(w.home, 2)
+	first := w.Waiting(w.Home)
+	id := w.Waiting(last)
+	jobs := w.Claim(w.Home, 2)
 	if len(jobs) != 2 || jobs[0].Delivery.ID != first || jobs[1].Delivery.ID != id {
 		w.Fatalf("%d claimed, want the two that are due", len(jobs))
 	}
-	w.tick(time.Hour)
+	w.Tick(time.Hour)
 	seen := map[hook.ConnectionID]int{}
 	for range 10 {
-		for connection, n := range w.shares(w.home, 15) {
+		for connection, n := range w.shares(w.Home, 15) {
 			seen[connection] += n
 		}
 	}
-	if len(seen) != len(places)-1 || seen[last.connection] != 1 {
+	if len(seen) != len(places)-1 || seen[last.Connection] != 1 {
 		w.Errorf("%d connections were served, want each of %d once", len(seen), len(places)-1)
 	}
 }
 
 func claimNotDue(w *world) {
-	job := w.inline(w.home)
-	w.settle(hook.Settlement{Job: job, State: hook.StatePending, Next: w.now.Add(time.Minute), Attempt: w.attempt(hook.OutcomeTimeout, 0)})
-	w.tick(time.Minute - time.Millisecond)
-	if jobs := w.claim(w.home, 10); jobs != nil {
+	job := w.Inline(w.Home)
+	w.Settle(hook.Settlement{Job: job, State: hook.StatePending, Next: w.Now.Add(time.Minute), Attempt: w.Attempt(hook.OutcomeTimeout, 0)})
+	w.Tick(time.Minute - time.Millisecond)
+	if jobs := w.Claim(w.Home, 10); jobs != nil {
 		w.Error("claimed before it was due")
 	}
-	w.tick(time.Millisecond)
-	if jobs := w.claim(w.home, 10); len(jobs) != 1 || jobs[0].Delivery.Attempts != 1 {
+	w.Tick(time.Millisecond)
+	if jobs := w.Claim(w.Home, 10); len(jobs) != 1 || jobs[0].Delivery.Attempts != 1 {
 		w.Errorf("%d jobs when it was due", len(jobs))
 	}
 }
 
 func claimLimits(w *world) {
-	second := w.addDestination(w.home, "second")
+	second := w.AddDestination(w.Home, "second")
 	for range 3 {
-		w.waiting(w.home)
-		w.waiting(second)
+		w.Waiting(w.Home)
+		w.Waiting(second)
 	}
-	if jobs := w.claim(second, 2); len(jobs) != 2 || jobs[0].Delivery.Destination != second.destination {
+	if jobs := w.Claim(second, 2); len(jobs) != 2 || jobs[0].Delivery.Destination != second.Destination {
 		w.Errorf("%d jobs, want 2 of the second destination", len(jobs))
 	}
-	if jobs := w.claim(second, 0); jobs != nil {
+	if jobs := w.Claim(second, 0); jobs != nil {
 		w.Errorf("%d jobs with a limit of 0", len(jobs))
 	}
-	if jobs := w.claim(second, 9); len(jobs) != 1 {
+	if jobs := w.Claim(second, 9); len(jobs) != 1 {
 		w.Errorf("%d jobs, want the last one", len(jobs))
 	}
-	w.wantBacklog(w.home, "pending=3")
-	w.wantBacklog(second, "sending=3")
+	w.WantBacklog(w.Home, "pending=3")
+	w.WantBacklog(second, "sending=3")
 }
 
 func claimOnce(w *world) {
 	const claimers, deliveries = 8, 60
 	for range deliveries {
-		w.waiting(w.home)
+		w.Waiting(w.Home)
 	}
 	var mu sync.Mutex
 	seen := map[hook.DeliveryID]int{}
@@ -213,8 +214,8 @@ func claimOnce(w *world) {
 	for range claimers {
 		group.Go(func() {
 			for {
-				jobs, err := w.store.Claim(w.Context(), store.Claim{
-					Destination: w.home.destination, Owner: "x", Until: w.now.Add(time.Minute), Now: w.now, Limit: 7,
+				jobs, err := w.Store.Claim(w.Context(), store.Claim{
+					Destination: w.Home.Destination, Owner: "x", Until: w.Now.Add(time.Minute), Now: w.Now, Limit: 7,
 				})
 				if err != nil || len(jobs) == 0 {
 					if err != nil {
@@ -242,48 +243,48 @@ func claimOnce(w *world) {
 }
 
 func leaseExpires(w *world) {
-	id := w.waiting(w.home)
-	w.claim(w.home, 1)
-	w.tick(time.Minute - time.Millisecond)
-	if n := w.reclaim(); n != 0 {
+	id := w.Waiting(w.Home)
+	w.Claim(w.Home, 1)
+	w.Tick(time.Minute - time.Millisecond)
+	if n := w.Reclaim(); n != 0 {
 		w.Errorf("%d reclaimed before the lease was over", n)
 	}
-	w.tick(time.Millisecond)
-	if n := w.reclaim(); n != 1 {
+	w.Tick(time.Millisecond)
+	if n := w.Reclaim(); n != 1 {
 		w.Errorf("%d reclaimed when the lease was over, want 1", n)
 	}
-	if d := w.inState(w.home, id, hook.StatePending); d.NextAttemptAt == nil || d.NextAttemptAt.After(w.now) || d.Attempts != 0 {
+	if d := w.InState(w.Home, id, hook.StatePending); d.NextAttemptAt == nil || d.NextAttemptAt.After(w.Now) || d.Attempts != 0 {
 		w.Errorf("reclaimed as %+v", d)
 	}
-	w.wantBacklog(w.home, "pending=1")
-	if jobs := w.claim(w.home, 10); len(jobs) != 1 {
+	w.WantBacklog(w.Home, "pending=1")
+	if jobs := w.Claim(w.Home, 10); len(jobs) != 1 {
 		w.Error("what was reclaimed cannot be claimed")
 	}
 }
 
 func leaseRenewed(w *world) {
-	first, second := w.waiting(w.home), w.waiting(w.home)
-	w.claim(w.home, 2)
-	w.tick(30 * time.Second)
-	w.must(w.store.Renew(w.Context(), "node-1", []hook.DeliveryID{first}, w.now.Add(time.Minute)))
-	w.must(w.store.Renew(w.Context(), "stranger", []hook.DeliveryID{second}, w.now.Add(time.Hour)))
-	w.must(w.store.Renew(w.Context(), "node-1", nil, w.now.Add(time.Hour)))
-	w.tick(30 * time.Second)
-	if n := w.reclaim(); n != 1 {
+	first, second := w.Waiting(w.Home), w.Waiting(w.Home)
+	w.Claim(w.Home, 2)
+	w.Tick(30 * time.Second)
+	w.Must(w.Store.Renew(w.Context(), "node-1", []hook.DeliveryID{first}, w.Now.Add(time.Minute)))
+	w.Must(w.Store.Renew(w.Context(), "stranger", []hook.DeliveryID{second}, w.Now.Add(time.Hour)))
+	w.Must(w.Store.Renew(w.Context(), "node-1", nil, w.Now.Add(time.Hour)))
+	w.Tick(30 * time.Second)
+	if n := w.Reclaim(); n != 1 {
 		w.Errorf("%d reclaimed, want the one that was not renewed by its owner", n)
 	}
-	w.inState(w.home, first, hook.StateSending)
-	w.inState(w.home, second, hook.StatePending)
-	w.tick(30 * time.Second)
-	if n := w.reclaim(); n != 1 {
+	w.InState(w.Home, first, hook.StateSending)
+	w.InState(w.Home, second, hook.StatePending)
+	w.Tick(30 * time.Second)
+	if n := w.Reclaim(); n != 1 {
 		w.Errorf("%d reclaimed at the end of the renewed lease, want 1", n)
 	}
 }
 
 func dueTimes(w *world) {
 	due := func() map[hook.DestinationID]time.Time {
-		list, err := w.store.Due(w.Context())
-		w.must(err)
+		list, err := w.Store.Due(w.Context())
+		w.Must(err)
 		times := map[hook.DestinationID]time.Time{}
 		for _, d := range list {
 			times[d.Destination] = d.At
@@ -293,25 +294,25 @@ func dueTimes(w *world) {
 		}
 		return times
 	}
-	if list, err := w.store.Due(w.Context()); err != nil || list != nil {
+	if list, err := w.Store.Due(w.Context()); err != nil || list != nil {
 		w.Errorf("due of nothing: %v, %v", list, err)
 	}
-	w.inline(w.home)
+	w.Inline(w.Home)
 	if len(due()) != 0 {
 		w.Error("a delivery in hand is due")
 	}
-	w.waiting(w.home)
-	first := w.now
-	w.tick(time.Second)
-	w.waiting(w.home)
-	w.waiting(w.other)
-	want := map[hook.DestinationID]time.Time{w.home.destination: first, w.other.destination: w.now}
+	w.Waiting(w.Home)
+	first := w.Now
+	w.Tick(time.Second)
+	w.Waiting(w.Home)
+	w.Waiting(w.Other)
+	want := map[hook.DestinationID]time.Time{w.Home.Destination: first, w.Other.Destination: w.Now}
 	if diff := cmp.Diff(want, due()); diff != "" {
 		w.Error(diff)
 	}
-	w.claim(w.home, 1)
-	w.claim(w.other, 1)
-	want = map[hook.DestinationID]time.Time{w.home.destination: w.now}
+	w.Claim(w.Home, 1)
+	w.Claim(w.Other, 1)
+	want = map[hook.DestinationID]time.Time{w.Home.Destination: w.Now}
 	if diff := cmp.Diff(want, due()); diff != "" {
 		w.Errorf("after claims:\n%s", diff)
 	}
@@ -332,56 +333,56 @@ func settleTests() map[string]func(*world) {
 }
 
 func settleFirst(w *world) {
-	job := w.inline(w.home)
-	w.tick(5 * time.Millisecond)
-	a := w.attempt(hook.OutcomeRejected, 500)
+	job := w.Inline(w.Home)
+	w.Tick(5 * time.Millisecond)
+	a := w.Attempt(hook.OutcomeRejected, 500)
 	a.RequestHeaders = hook.Headers{{Name: "webhook-id", Value: "evt_1"}, {Name: "X", Value: ""}}
 	a.ResponseHeaders = hook.Headers{{Name: "Date", Value: "today"}}
 	a.ResponseBody, a.Error, a.Manual = []byte("oops\x00"), "it broke", true
-	next := w.now.Add(time.Minute)
-	w.settle(hook.Settlement{Job: job, State: hook.StatePending, Reason: "it answered 500", Next: next, Attempt: a})
-	d := w.delivery(w.home, job.Delivery.ID)
+	next := w.Now.Add(time.Minute)
+	w.Settle(hook.Settlement{Job: job, State: hook.StatePending, Reason: "it answered 500", Next: next, Attempt: a})
+	d := w.Delivery(w.Home, job.Delivery.ID)
 	want := job.Delivery
 	want.State, want.Reason, want.Attempts, want.NextAttemptAt = hook.StatePending, "it answered 500", 1, &next
-	want.UpdatedAt = w.now.Add(30 * time.Millisecond)
+	want.UpdatedAt = w.Now.Add(30 * time.Millisecond)
 	if diff := cmp.Diff(want, d); diff != "" {
 		w.Errorf("delivery:\n%s", diff)
 	}
-	got, err := w.store.Attempts(w.Context(), w.home.project, job.Delivery.ID)
-	w.must(err)
+	got, err := w.Store.Attempts(w.Context(), w.Home.Project, job.Delivery.ID)
+	w.Must(err)
 	wantAttempt := *a
 	wantAttempt.Delivery, wantAttempt.Number = job.Delivery.ID, 1
 	if diff := cmp.Diff([]hook.Attempt{wantAttempt}, got); diff != "" {
 		w.Errorf("attempts:\n%s", diff)
 	}
-	w.wantBacklog(w.home, "pending=1")
-	_, err = w.store.Attempts(w.Context(), w.other.project, job.Delivery.ID)
-	w.wants(hook.KindNotFound, err)
+	w.WantBacklog(w.Home, "pending=1")
+	_, err = w.Store.Attempts(w.Context(), w.Other.Project, job.Delivery.ID)
+	w.Wants(hook.KindNotFound, err)
 }
 
 func settleLater(w *world) {
-	id := w.waiting(w.home)
-	if got, err := w.store.Attempts(w.Context(), w.home.project, id); err != nil || got != nil {
+	id := w.Waiting(w.Home)
+	if got, err := w.Store.Attempts(w.Context(), w.Home.Project, id); err != nil || got != nil {
 		w.Errorf("attempts before the first: %v, %v", got, err)
 	}
 	for number := 1; number <= 4; number++ {
-		w.tick(time.Second)
-		jobs := w.claim(w.home, 1)
+		w.Tick(time.Second)
+		jobs := w.Claim(w.Home, 1)
 		if len(jobs) != 1 || jobs[0].Delivery.Attempts != number-1 {
 			w.Fatalf("before attempt %d: %+v", number, jobs)
 		}
-		a := w.attempt(hook.OutcomeRejected, 500+number)
+		a := w.Attempt(hook.OutcomeRejected, 500+number)
 		state := hook.StatePending
 		if number == 4 {
-			a, state = w.attempt(hook.OutcomeSuccess, 204), hook.StateSucceeded
+			a, state = w.Attempt(hook.OutcomeSuccess, 204), hook.StateSucceeded
 		}
-		w.settle(hook.Settlement{Job: jobs[0], State: state, Next: w.now, Attempt: a})
+		w.Settle(hook.Settlement{Job: jobs[0], State: state, Next: w.Now, Attempt: a})
 	}
-	if d := w.inState(w.home, id, hook.StateSucceeded); d.Attempts != 4 || d.NextAttemptAt != nil || d.Reason != "" {
+	if d := w.InState(w.Home, id, hook.StateSucceeded); d.Attempts != 4 || d.NextAttemptAt != nil || d.Reason != "" {
 		w.Errorf("after four attempts: %+v", d)
 	}
-	got, err := w.store.Attempts(w.Context(), w.home.project, id)
-	w.must(err)
+	got, err := w.Store.Attempts(w.Context(), w.Home.Project, id)
+	w.Must(err)
 	for i := range got {
 		wantStatus := []int{501, 502, 503, 204}[i]
 		if got[i].Number != i+1 || got[i].ResponseStatus != wantStatus || got[i].Delivery != id {
@@ -391,105 +392,105 @@ func settleLater(w *world) {
 	if len(got) != 4 {
 		w.Errorf("%d attempts, want 4", len(got))
 	}
-	w.wantBacklog(w.home, "")
+	w.WantBacklog(w.Home, "")
 }
 
 func settleGivenBack(w *world) {
-	inline := w.inline(w.home)
-	w.settle(hook.Settlement{Job: inline, State: hook.StatePending, Next: w.now})
-	d := w.inState(w.home, inline.Delivery.ID, hook.StatePending)
-	if d.Attempts != 0 || d.NextAttemptAt == nil || !d.NextAttemptAt.Equal(w.now) {
+	inline := w.Inline(w.Home)
+	w.Settle(hook.Settlement{Job: inline, State: hook.StatePending, Next: w.Now})
+	d := w.InState(w.Home, inline.Delivery.ID, hook.StatePending)
+	if d.Attempts != 0 || d.NextAttemptAt == nil || !d.NextAttemptAt.Equal(w.Now) {
 		w.Errorf("given back as %+v", d)
 	}
-	jobs := w.claim(w.home, 1)
+	jobs := w.Claim(w.Home, 1)
 	if len(jobs) != 1 {
 		w.Fatal("what was given back cannot be claimed")
 	}
-	w.settle(hook.Settlement{Job: jobs[0], State: hook.StateHeld, Reason: "the circuit is open"})
-	if d := w.inState(w.home, inline.Delivery.ID, hook.StateHeld); d.Reason != "the circuit is open" || d.Attempts != 0 {
+	w.Settle(hook.Settlement{Job: jobs[0], State: hook.StateHeld, Reason: "the circuit is open"})
+	if d := w.InState(w.Home, inline.Delivery.ID, hook.StateHeld); d.Reason != "the circuit is open" || d.Attempts != 0 {
 		w.Errorf("held as %+v", d)
 	}
-	if got, err := w.store.Attempts(w.Context(), w.home.project, inline.Delivery.ID); err != nil || got != nil {
+	if got, err := w.Store.Attempts(w.Context(), w.Home.Project, inline.Delivery.ID); err != nil || got != nil {
 		w.Errorf("attempts of what was never attempted: %v, %v", got, err)
 	}
 }
 
 func settleDurable(w *world) {
-	job := w.inline(w.home)
-	w.succeed(job)
-	claimed := w.waiting(w.home)
-	w.fail(w.claim(w.home, 1)[0])
-	w.crash()
-	w.reclaim()
-	w.inState(w.home, job.Delivery.ID, hook.StateSucceeded)
-	w.inState(w.home, claimed, hook.StateFailed)
-	w.wantBacklog(w.home, "failed=1")
+	job := w.Inline(w.Home)
+	w.Succeed(job)
+	claimed := w.Waiting(w.Home)
+	w.EndFailed(w.Claim(w.Home, 1)[0])
+	w.Crash()
+	w.Reclaim()
+	w.InState(w.Home, job.Delivery.ID, hook.StateSucceeded)
+	w.InState(w.Home, claimed, hook.StateFailed)
+	w.WantBacklog(w.Home, "failed=1")
 }
 
 func settleNothing(w *world) {
-	ghost := &hook.Job{Delivery: hook.Delivery{ID: 12345, Project: w.home.project, Event: 1}}
-	w.settle(hook.Settlement{Job: ghost, State: hook.StateSucceeded, Attempt: w.attempt(hook.OutcomeSuccess, 200)})
-	_, err := w.store.Delivery(w.Context(), w.home.project, 12345)
-	w.wants(hook.KindNotFound, err)
-	w.store.Settle(hook.Settlement{Job: w.inline(w.home), State: hook.StateSucceeded}, nil)
+	ghost := &hook.Job{Delivery: hook.Delivery{ID: 12345, Project: w.Home.Project, Event: 1}}
+	w.Settle(hook.Settlement{Job: ghost, State: hook.StateSucceeded, Attempt: w.Attempt(hook.OutcomeSuccess, 200)})
+	_, err := w.Store.Delivery(w.Context(), w.Home.Project, 12345)
+	w.Wants(hook.KindNotFound, err)
+	w.Store.Settle(hook.Settlement{Job: w.Inline(w.Home), State: hook.StateSucceeded}, nil)
 }
 
 func settleImpossible(w *world) {
-	job := w.inline(w.home)
+	job := w.Inline(w.Home)
 	for _, state := range []hook.State{0, hook.StateSending} {
 		done := make(chan error, 1)
-		w.store.Settle(hook.Settlement{Job: job, State: state}, func(err error) { done <- err })
+		w.Store.Settle(hook.Settlement{Job: job, State: state}, func(err error) { done <- err })
 		if err := <-done; err == nil {
 			w.Errorf("a delivery was settled as %v", state)
 		}
 	}
-	w.succeed(job)
+	w.Succeed(job)
 }
 
 func settleLateSuccess(w *world) {
-	id := w.waiting(w.home)
-	job := w.claim(w.home, 1)[0]
-	w.tick(time.Hour)
-	w.reclaim()
-	w.inState(w.home, id, hook.StatePending)
-	w.succeed(job)
-	w.inState(w.home, id, hook.StateSucceeded)
-	if jobs := w.claim(w.home, 1); jobs != nil {
+	id := w.Waiting(w.Home)
+	job := w.Claim(w.Home, 1)[0]
+	w.Tick(time.Hour)
+	w.Reclaim()
+	w.InState(w.Home, id, hook.StatePending)
+	w.Succeed(job)
+	w.InState(w.Home, id, hook.StateSucceeded)
+	if jobs := w.Claim(w.Home, 1); jobs != nil {
 		w.Error("what was delivered is delivered again")
 	}
-	w.wantBacklog(w.home, "")
+	w.WantBacklog(w.Home, "")
 }
 
 func settleLateFailure(w *world) {
-	id := w.waiting(w.home)
-	first := w.claim(w.home, 1)[0]
-	w.tick(time.Hour)
-	w.reclaim()
-	second := w.claim(w.home, 1)[0]
-	w.succeed(second)
-	w.settle(hook.Settlement{Job: first, State: hook.StatePending, Next: w.now, Attempt: w.attempt(hook.OutcomeTimeout, 0)})
-	if d := w.inState(w.home, id, hook.StateSucceeded); d.Attempts != 2 {
+	id := w.Waiting(w.Home)
+	first := w.Claim(w.Home, 1)[0]
+	w.Tick(time.Hour)
+	w.Reclaim()
+	second := w.Claim(w.Home, 1)[0]
+	w.Succeed(second)
+	w.Settle(hook.Settlement{Job: first, State: hook.StatePending, Next: w.Now, Attempt: w.Attempt(hook.OutcomeTimeout, 0)})
+	if d := w.InState(w.Home, id, hook.StateSucceeded); d.Attempts != 2 {
 		w.Errorf("%d attempts are counted, want both", d.Attempts)
 	}
-	got, err := w.store.Attempts(w.Context(), w.home.project, id)
-	w.must(err)
+	got, err := w.Store.Attempts(w.Context(), w.Home.Project, id)
+	w.Must(err)
 	if len(got) != 2 || got[1].Outcome != hook.OutcomeTimeout {
 		w.Errorf("attempts %+v", got)
 	}
-	w.wantBacklog(w.home, "")
+	w.WantBacklog(w.Home, "")
 }
 
 func settleMany(w *world) {
 	const deliveries = 100
 	jobs := make([]*hook.Job, deliveries)
 	for i := range jobs {
-		jobs[i] = w.inline(w.home)
+		jobs[i] = w.Inline(w.Home)
 	}
-	attempt := w.attempt(hook.OutcomeSuccess, 200)
+	attempt := w.Attempt(hook.OutcomeSuccess, 200)
 	var group sync.WaitGroup
 	for _, job := range jobs {
 		group.Add(1)
-		w.store.Settle(hook.Settlement{Job: job, State: hook.StateSucceeded, Attempt: attempt}, func(err error) {
+		w.Store.Settle(hook.Settlement{Job: job, State: hook.StateSucceeded, Attempt: attempt}, func(err error) {
 			if err != nil {
 				w.Error(err)
 			}
@@ -497,11 +498,11 @@ func settleMany(w *world) {
 		})
 	}
 	group.Wait()
-	w.crash()
-	if n := w.reclaim(); n != 0 {
+	w.Crash()
+	if n := w.Reclaim(); n != 0 {
 		w.Errorf("%d settled deliveries were reclaimed", n)
 	}
 	for _, job := range jobs {
-		w.inState(w.home, job.Delivery.ID, hook.StateSucceeded)
+		w.InState(w.Home, job.Delivery.ID, hook.StateSucceeded)
 	}
 }

@@ -1,4 +1,4 @@
-package storetest
+package delivering
 
 import (
 	"context"
@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"malote.dev/malote/internal/hook"
+	"malote.dev/malote/internal/store/storetest/stage"
 )
 
 func acceptTests() map[string]func(*world) {
@@ -27,56 +28,56 @@ func acceptTests() map[string]func(*world) {
 }
 
 func eventRoundTrip(w *world) {
-	w.tick(123 * time.Millisecond)
-	deferred, held := w.target(w.home), w.target(w.home)
+	w.Tick(123 * time.Millisecond)
+	deferred, held := w.Target(w.Home), w.Target(w.Home)
 	deferred.Deferred, held.Held = true, true
-	a := w.event(w.home, w.target(w.home), deferred, held)
+	a := w.Event(w.Home, w.Target(w.Home), deferred, held)
 	a.Event.Type, a.Event.Key, a.Event.ProviderID = "typ\x00e/ü\xff", "key 'with\" quotes; --", "provider-1"
 	a.Event.Method, a.Event.Path, a.Event.Query, a.Event.Remote = "PUT", "/a/b", "x=1&y", "[2001:db8::1]:443"
 	a.Event.Headers = hook.Headers{{Name: "Content-Type", Value: "application/json"}, {Name: "x-odd", Value: "\x00\xff"}, {Name: "X-ODD", Value: ""}}
 	a.Event.Payload = []byte("\x00\x01binary\xff")
 	a.Event.Verdict = hook.Verdict{Scheme: "hmac", Verified: true, Secret: 2, Admitted: true}
-	a.Event.Unmatched = []hook.Miss{{Connection: w.home.connection, Error: "no such key: a"}}
-	want := w.accept(a)
-	got, err := w.store.Event(w.Context(), w.home.project, want.ID)
-	w.must(err)
+	a.Event.Unmatched = []hook.Miss{{Connection: w.Home.Connection, Error: "no such key: a"}}
+	want := w.Accept(a)
+	got, err := w.Store.Event(w.Context(), w.Home.Project, want.ID)
+	w.Must(err)
 	if diff := cmp.Diff(want, got); diff != "" {
 		w.Error(diff)
 	}
 	if got.ReceivedAt.Location() != time.UTC || got.PayloadSize != len(a.Event.Payload) {
 		w.Errorf("received %v, %d bytes", got.ReceivedAt, got.PayloadSize)
 	}
-	_, err = w.store.Event(w.Context(), w.other.project, want.ID)
-	w.wants(hook.KindNotFound, err)
-	_, err = w.store.Event(w.Context(), w.home.project, 12345)
-	w.wants(hook.KindNotFound, err)
+	_, err = w.Store.Event(w.Context(), w.Other.Project, want.ID)
+	w.Wants(hook.KindNotFound, err)
+	_, err = w.Store.Event(w.Context(), w.Home.Project, 12345)
+	w.Wants(hook.KindNotFound, err)
 }
 
 func smallestEvent(w *world) {
-	want := hook.Event{ID: hook.EventID(w.ids.Next(w.now)), Project: w.home.project, Source: w.home.source, ReceivedAt: w.now}
-	w.accept(&hook.Acceptance{Event: want})
-	got, err := w.store.Event(w.Context(), w.home.project, want.ID)
-	w.must(err)
+	want := hook.Event{ID: hook.EventID(w.IDs.Next(w.Now)), Project: w.Home.Project, Source: w.Home.Source, ReceivedAt: w.Now}
+	w.Accept(&hook.Acceptance{Event: want})
+	got, err := w.Store.Event(w.Context(), w.Home.Project, want.ID)
+	w.Must(err)
 	if diff := cmp.Diff(want, got); diff != "" {
 		w.Errorf("an event of nothing but ids (nil is nil, not empty):\n%s", diff)
 	}
 	empty := want
-	empty.ID, empty.Payload, empty.Headers, empty.Targets = hook.EventID(w.ids.Next(w.now)), []byte{}, hook.Headers{}, []hook.Target{}
-	w.accept(&hook.Acceptance{Event: empty})
-	got, err = w.store.Event(w.Context(), w.home.project, empty.ID)
-	w.must(err)
+	empty.ID, empty.Payload, empty.Headers, empty.Targets = hook.EventID(w.IDs.Next(w.Now)), []byte{}, hook.Headers{}, []hook.Target{}
+	w.Accept(&hook.Acceptance{Event: empty})
+	got, err = w.Store.Event(w.Context(), w.Home.Project, empty.ID)
+	w.Must(err)
 	if got.Payload != nil || got.Headers != nil || got.Targets != nil || got.Unmatched != nil {
 		w.Errorf("empty lists are not nil: %+v", got)
 	}
 }
 
 func acceptFills(w *world) {
-	a := w.event(w.home, hook.Target{Connection: w.home.connection, Destination: w.home.destination})
+	a := w.Event(w.Home, hook.Target{Connection: w.Home.Connection, Destination: w.Home.Destination})
 	a.Event.ID, a.Event.ReceivedAt = 0, time.Time{}
-	receipt, err := w.store.Accept(w.Context(), a)
-	w.must(err)
-	got, err := w.store.Event(w.Context(), w.home.project, receipt.Event)
-	w.must(err)
+	receipt, err := w.Store.Accept(w.Context(), a)
+	w.Must(err)
+	got, err := w.Store.Event(w.Context(), w.Home.Project, receipt.Event)
+	w.Must(err)
 	if receipt.Event == 0 || receipt.Event != a.Event.ID || got.ReceivedAt.IsZero() || got.Targets[0].Delivery == 0 {
 		w.Errorf("receipt %+v, event %+v", receipt, got)
 	}
@@ -85,12 +86,12 @@ func acceptFills(w *world) {
 func acceptDurable(w *world) {
 	var ids []hook.EventID
 	for range 20 {
-		ids = append(ids, w.accept(w.event(w.home, w.target(w.home))).ID)
+		ids = append(ids, w.Accept(w.Event(w.Home, w.Target(w.Home))).ID)
 	}
-	w.crash()
+	w.Crash()
 	for _, id := range ids {
-		_, err := w.store.Event(w.Context(), w.home.project, id)
-		w.must(err)
+		_, err := w.Store.Event(w.Context(), w.Home.Project, id)
+		w.Must(err)
 	}
 }
 
@@ -99,13 +100,13 @@ func acceptMany(w *world) {
 	ids := make([][]hook.EventID, clients)
 	acceptances := make([]*hook.Acceptance, clients*each)
 	for i := range acceptances {
-		acceptances[i] = w.event(w.home, w.target(w.home))
+		acceptances[i] = w.Event(w.Home, w.Target(w.Home))
 	}
 	var group sync.WaitGroup
 	for c := range clients {
 		group.Go(func() {
 			for i := range each {
-				receipt, err := w.store.Accept(w.Context(), acceptances[c*each+i])
+				receipt, err := w.Store.Accept(w.Context(), acceptances[c*each+i])
 				if err != nil {
 					w.Error(err)
 				}
@@ -114,19 +115,19 @@ func acceptMany(w *world) {
 		})
 	}
 	group.Wait()
-	w.crash()
+	w.Crash()
 	seen := map[hook.EventID]bool{}
 	for _, list := range ids {
 		for _, id := range list {
-			_, err := w.store.Event(w.Context(), w.home.project, id)
-			w.must(err)
+			_, err := w.Store.Event(w.Context(), w.Home.Project, id)
+			w.Must(err)
 			seen[id] = true
 		}
 	}
 	if len(seen) != clients*each {
 		w.Errorf("%d events, want %d", len(seen), clients*each)
 	}
-	if n := w.reclaim(); n != clients*each {
+	if n := w.Reclaim(); n != clients*each {
 		w.Errorf("%d deliveries were reclaimed, want %d", n, clients*each)
 	}
 }
@@ -134,87 +135,87 @@ func acceptMany(w *world) {
 func acceptCanceled(w *world) {
 	ctx, cancel := context.WithCancel(w.Context())
 	cancel()
-	a := w.event(w.home, w.target(w.home))
-	if _, err := w.store.Accept(ctx, a); !errors.Is(err, context.Canceled) {
+	a := w.Event(w.Home, w.Target(w.Home))
+	if _, err := w.Store.Accept(ctx, a); !errors.Is(err, context.Canceled) {
 		w.Errorf("error %v, want that of the context", err)
 	}
-	w.settled()
-	_, err := w.store.Event(w.Context(), w.home.project, a.Event.ID)
-	w.wants(hook.KindNotFound, err)
+	w.Settled()
+	_, err := w.Store.Event(w.Context(), w.Home.Project, a.Event.ID)
+	w.Wants(hook.KindNotFound, err)
 }
 
 func acceptDeferred(w *world) {
-	w.tick(7 * time.Millisecond)
-	id := w.waiting(w.home)
-	got := w.delivery(w.home, id)
+	w.Tick(7 * time.Millisecond)
+	id := w.Waiting(w.Home)
+	got := w.Delivery(w.Home, id)
 	want := hook.Delivery{
-		ID: id, Project: w.home.project, Event: got.Event, Connection: w.home.connection, Destination: w.home.destination,
-		State: hook.StatePending, NextAttemptAt: &w.now, CreatedAt: w.now, UpdatedAt: w.now,
+		ID: id, Project: w.Home.Project, Event: got.Event, Connection: w.Home.Connection, Destination: w.Home.Destination,
+		State: hook.StatePending, NextAttemptAt: &w.Now, CreatedAt: w.Now, UpdatedAt: w.Now,
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		w.Error(diff)
 	}
-	w.wantBacklog(w.home, "pending=1")
-	_, err := w.store.Delivery(w.Context(), w.other.project, id)
-	w.wants(hook.KindNotFound, err)
+	w.WantBacklog(w.Home, "pending=1")
+	_, err := w.Store.Delivery(w.Context(), w.Other.Project, id)
+	w.Wants(hook.KindNotFound, err)
 }
 
 func acceptHeld(w *world) {
-	t := w.target(w.home)
+	t := w.Target(w.Home)
 	t.Held, t.Reason = true, "the destination is paused: moving to another machine"
-	w.accept(w.event(w.home, t))
-	d := w.inState(w.home, t.Delivery, hook.StateHeld)
+	w.Accept(w.Event(w.Home, t))
+	d := w.InState(w.Home, t.Delivery, hook.StateHeld)
 	if d.Reason != t.Reason || d.NextAttemptAt != nil {
 		w.Errorf("held for another reason, or due: %+v", d)
 	}
-	if jobs := w.claim(w.home, 10); jobs != nil {
+	if jobs := w.Claim(w.Home, 10); jobs != nil {
 		w.Error("a held delivery was claimed")
 	}
-	w.wantBacklog(w.home, "held=1")
+	w.WantBacklog(w.Home, "held=1")
 }
 
 func acceptInline(w *world) {
-	job := w.inline(w.home)
-	d := w.inState(w.home, job.Delivery.ID, hook.StateSending)
+	job := w.Inline(w.Home)
+	d := w.InState(w.Home, job.Delivery.ID, hook.StateSending)
 	if diff := cmp.Diff(job.Delivery, d); diff != "" {
 		w.Error(diff)
 	}
-	w.wantBacklog(w.home, "sending=1")
-	w.tick(time.Hour)
-	if jobs := w.claim(w.home, 10); jobs != nil {
+	w.WantBacklog(w.Home, "sending=1")
+	w.Tick(time.Hour)
+	if jobs := w.Claim(w.Home, 10); jobs != nil {
 		w.Error("a delivery that its acceptor attempts was claimed")
 	}
-	if n := w.reclaim(); n != 0 {
+	if n := w.Reclaim(); n != 0 {
 		w.Errorf("%d deliveries were reclaimed while they are in hand", n)
 	}
 }
 
 func acceptFailsAlone(w *world) {
-	taken := w.accept(w.event(w.home))
+	taken := w.Accept(w.Event(w.Home))
 	const clients = 16
 	good := make([]*hook.Acceptance, clients)
 	bad := make([]*hook.Acceptance, clients)
 	for i := range good {
-		good[i], bad[i] = w.event(w.home), w.event(w.home)
+		good[i], bad[i] = w.Event(w.Home), w.Event(w.Home)
 		bad[i].Event.ID = taken.ID
 	}
 	var group sync.WaitGroup
 	for i := range clients {
 		group.Go(func() {
-			if _, err := w.store.Accept(w.Context(), good[i]); err != nil {
+			if _, err := w.Store.Accept(w.Context(), good[i]); err != nil {
 				w.Errorf("an event in the company of an impossible one: %v", err)
 			}
 		})
 		group.Go(func() {
-			if _, err := w.store.Accept(w.Context(), bad[i]); err == nil {
+			if _, err := w.Store.Accept(w.Context(), bad[i]); err == nil {
 				w.Error("two events have one id")
 			}
 		})
 	}
 	group.Wait()
 	for _, a := range good {
-		_, err := w.store.Event(w.Context(), w.home.project, a.Event.ID)
-		w.must(err)
+		_, err := w.Store.Event(w.Context(), w.Home.Project, a.Event.ID)
+		w.Must(err)
 	}
 }
 
@@ -233,7 +234,7 @@ func dedupeTests() map[string]func(*world) {
 
 // known returns an event that may be a duplicate.
 func (w *world) known(hash byte, window time.Duration) *hook.Acceptance {
-	a := w.event(w.home, w.target(w.home))
+	a := w.Event(w.Home, w.Target(w.Home))
 	a.Dedupe, a.Window = hook.DedupeHash{hash}, window
 	return a
 }
@@ -242,26 +243,26 @@ func (w *world) known(hash byte, window time.Duration) *hook.Acceptance {
 func (w *world) again(hash byte, window time.Duration, first hook.EventID) {
 	w.Helper()
 	a := w.known(hash, window)
-	receipt, err := w.store.Accept(w.Context(), a)
-	w.must(err)
+	receipt, err := w.Store.Accept(w.Context(), a)
+	w.Must(err)
 	if !receipt.Duplicate || receipt.Event != first {
 		w.Errorf("receipt %+v, want a duplicate of %v", receipt, first)
 	}
-	_, err = w.store.Event(w.Context(), w.home.project, a.Event.ID)
-	w.wants(hook.KindNotFound, err)
+	_, err = w.Store.Event(w.Context(), w.Home.Project, a.Event.ID)
+	w.Wants(hook.KindNotFound, err)
 }
 
 func dedupeSecond(w *world) {
-	first := w.accept(w.known(1, time.Hour))
+	first := w.Accept(w.known(1, time.Hour))
 	w.again(1, time.Hour, first.ID)
 	w.again(1, time.Hour, first.ID)
-	w.accept(w.known(2, time.Hour))
-	got, err := w.store.Event(w.Context(), w.home.project, first.ID)
-	w.must(err)
+	w.Accept(w.known(2, time.Hour))
+	got, err := w.Store.Event(w.Context(), w.Home.Project, first.ID)
+	w.Must(err)
 	if got.Duplicates != 2 {
 		w.Errorf("%d duplicates, want 2", got.Duplicates)
 	}
-	if list := w.deliveries(queryOf(w.home)); len(list) != 2 {
+	if list := w.Deliveries(stage.QueryOf(w.Home)); len(list) != 2 {
 		w.Errorf("%d deliveries, want those of the two events", len(list))
 	}
 }
@@ -277,7 +278,7 @@ func dedupeRace(w *world) {
 	for i := range clients {
 		group.Go(func() {
 			var err error
-			if receipts[i], err = w.store.Accept(w.Context(), acceptances[i]); err != nil {
+			if receipts[i], err = w.Store.Accept(w.Context(), acceptances[i]); err != nil {
 				w.Error(err)
 			}
 		})
@@ -292,8 +293,8 @@ func dedupeRace(w *world) {
 			firsts++
 		}
 	}
-	got, err := w.store.Event(w.Context(), w.home.project, receipts[0].Event)
-	w.must(err)
+	got, err := w.Store.Event(w.Context(), w.Home.Project, receipts[0].Event)
+	w.Must(err)
 	if firsts != 1 || got.Duplicates != clients-1 {
 		w.Errorf("%d firsts and %d duplicates of %d", firsts, got.Duplicates, clients)
 	}
@@ -302,59 +303,59 @@ func dedupeRace(w *world) {
 func dedupeWindow(w *world) {
 	const window = time.Hour
 	for _, offset := range []time.Duration{0, time.Minute, 59 * time.Minute} { // of the first within the clock's hour
-		w.now = noon.Add(offset)
+		w.Now = stage.Noon.Add(offset)
 		hash := byte(10 + offset/time.Minute)
-		first := w.accept(w.known(hash, window))
-		w.tick(window - time.Millisecond)
+		first := w.Accept(w.known(hash, window))
+		w.Tick(window - time.Millisecond)
 		w.again(hash, window, first.ID)
-		w.tick(time.Millisecond)
-		second := w.accept(w.known(hash, window))
+		w.Tick(time.Millisecond)
+		second := w.Accept(w.known(hash, window))
 		w.again(hash, window, second.ID)
 	}
 }
 
 func dedupeOff(w *world) {
-	w.accept(w.known(0, time.Hour))
-	w.accept(w.known(0, time.Hour))
+	w.Accept(w.known(0, time.Hour))
+	w.Accept(w.known(0, time.Hour))
 }
 
 func dedupeForgetsFailures(w *world) {
-	taken := w.accept(w.event(w.home))
+	taken := w.Accept(w.Event(w.Home))
 	bad := w.known(1, time.Hour)
 	bad.Event.ID = taken.ID
-	if _, err := w.store.Accept(w.Context(), bad); err == nil {
+	if _, err := w.Store.Accept(w.Context(), bad); err == nil {
 		w.Error("two events have one id")
 	}
-	w.accept(w.known(1, time.Hour))
+	w.Accept(w.known(1, time.Hour))
 }
 
 func dedupeOutlivesCrash(w *world) {
-	first := w.accept(w.known(1, time.Hour))
-	w.crash()
+	first := w.Accept(w.known(1, time.Hour))
+	w.Crash()
 	w.again(1, time.Hour, first.ID)
-	w.restart()
+	w.Restart()
 	w.again(1, time.Hour, first.ID)
 }
 
 func dedupePrune(w *world) {
-	first := w.accept(w.known(1, time.Hour))
-	w.tick(time.Hour - time.Millisecond)
-	_, err := w.store.Prune(w.Context(), w.now)
-	w.must(err)
+	first := w.Accept(w.known(1, time.Hour))
+	w.Tick(time.Hour - time.Millisecond)
+	_, err := w.Store.Prune(w.Context(), w.Now)
+	w.Must(err)
 	w.again(1, time.Hour, first.ID)
-	w.tick(2 * time.Hour)
-	pruned, err := w.store.Prune(w.Context(), w.now)
-	w.must(err)
+	w.Tick(2 * time.Hour)
+	pruned, err := w.Store.Prune(w.Context(), w.Now)
+	w.Must(err)
 	if pruned.Dedupe != 1 {
 		w.Errorf("%d remembered ids were dropped, want 1", pruned.Dedupe)
 	}
 }
 
 func dedupeWindows(w *world) {
-	short, long := w.accept(w.known(1, time.Second)), w.accept(w.known(2, 30*24*time.Hour))
+	short, long := w.Accept(w.known(1, time.Second)), w.Accept(w.known(2, 30*24*time.Hour))
 	w.again(1, time.Second, short.ID)
-	w.tick(time.Second)
-	w.accept(w.known(1, time.Second))
-	w.tick(29 * 24 * time.Hour)
+	w.Tick(time.Second)
+	w.Accept(w.known(1, time.Second))
+	w.Tick(29 * 24 * time.Hour)
 	w.again(2, 30*24*time.Hour, long.ID)
 }
