@@ -5,10 +5,11 @@ import (
 
 	"malote.dev/malote/internal/client"
 	"malote.dev/malote/internal/hook"
+	"malote.dev/malote/internal/shell"
 )
 
 func (c *cli) auditCommand() *cobra.Command {
-	filter, period := &client.AuditFilter{}, &window{}
+	filter, period := &client.AuditFilter{}, &shell.Window{}
 	command := &cobra.Command{
 		Use:   "audit",
 		Short: "List who did what, the newest first",
@@ -20,19 +21,19 @@ and what the server did by itself. Secrets in what was asked for are masked.`,
 	}
 	command.Flags().StringVar(&filter.Action, "action", "", "only this `OPERATION`, such as destination.pause; * stands for any run of characters")
 	command.Flags().StringVar(&filter.Subject, "subject", "", "only what was done to the noun with this `ID`")
-	period.flags(command, "entries")
-	return c.withJSON(c.withServer(command, func(command *cobra.Command, server *client.Client, _ []string) error {
-		if err := period.read(c, command); err != nil {
+	period.Flags(command, "entries")
+	return c.WithJSON(c.WithServer(command, func(command *cobra.Command, server *client.Client, _ []string) error {
+		if err := period.Read(c.Shell, command); err != nil {
 			return err
 		}
-		filter.After, filter.Before = period.after, period.before
-		row := func(entry hook.AuditEntry) []cell {
-			return []cell{
-				text(c.stamp(entry.At)), text(entry.Actor), text(entry.Action), dash(entry.Subject), dash(entry.Remote),
-				{text: string(entry.Detail), color: faint},
+		filter.After, filter.Before = period.After, period.Before
+		row := func(entry hook.AuditEntry) []shell.Cell {
+			return []shell.Cell{
+				shell.Text(c.Stamp(entry.At)), shell.Text(entry.Actor), shell.Text(entry.Action), shell.Dash(entry.Subject), shell.Dash(entry.Remote),
+				{Text: string(entry.Detail), Color: shell.Faint},
 			}
 		}
-		table := columns[hook.AuditEntry]{head: []string{"WHEN", "WHO", "ACTION", "SUBJECT", "FROM", "ASKED FOR"}, row: row}
-		return show(c, server.Audit(command.Context(), filter, period.limit), table, "Nobody did anything.")
+		table := shell.Columns[hook.AuditEntry]{Head: []string{"WHEN", "WHO", "ACTION", "SUBJECT", "FROM", "ASKED FOR"}, Row: row}
+		return shell.Show(c.Shell, server.Audit(command.Context(), filter, period.Limit), table, "Nobody did anything.")
 	}))
 }

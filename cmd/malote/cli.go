@@ -7,13 +7,13 @@ import (
 	"io"
 	"os"
 	"strings"
-	"time"
 
 	"github.com/spf13/cobra"
 
 	"malote.dev/malote/internal/app"
 	"malote.dev/malote/internal/config"
 	"malote.dev/malote/internal/hook"
+	"malote.dev/malote/internal/shell"
 	"malote.dev/malote/internal/strict"
 )
 
@@ -26,32 +26,11 @@ const (
 
 // cli is what the commands need from outside; tests put their own in its place.
 type cli struct {
-	in        io.Reader
-	out, err  io.Writer
-	lookupEnv func(name string) (string, bool)
-	environ   func() []string // all of it, as os.Environ returns it
-	readFile  func(name string) ([]byte, error)
-	now       func() time.Time
-	zone      *time.Location // of the person, for times in tables and flags
-	colored   bool           // the output is a terminal
-	asks      bool           // the input is one, so that somebody is there to answer
-	version   string
-	serve     func(ctx context.Context, settings config.Settings, options app.Options) error
-	examine   examine
+	*shell.Shell
 
-	given map[string][]string // settings that were given as flags, by key
-	json  bool                // output is for programs
+	serve   func(ctx context.Context, settings config.Settings, options app.Options) error
+	examine examine
 }
-
-// usageError is a mistake in how the program was called.
-type usageError struct {
-	error
-
-	command *cobra.Command
-}
-
-// Unwrap returns the cause.
-func (u *usageError) Unwrap() error { return u.error }
 
 // execute runs a command line and returns the exit code.
 func execute(ctx context.Context, c *cli, args []string) int {
@@ -64,7 +43,7 @@ func execute(ctx context.Context, c *cli, args []string) int {
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 		return exitFailed // the person who pressed the keys knows why
 	}
-	usage := (*usageError)(nil)
+	usage := (*shell.UsageError)(nil)
 	errors.As(err, &usage)
 	c.complain(err, usage)
 	if usage != nil {
@@ -74,7 +53,7 @@ func execute(ctx context.Context, c *cli, args []string) int {
 }
 
 // complain says on the error output what went wrong, where, and how to mend it.
-func (c *cli) complain(err error, usage *usageError) {
+func (c *cli) complain(err error, usage *shell.UsageError) {
 	var b strings.Builder
 	invalid := (*hook.Error)(nil)
 	if errors.As(err, &invalid) && len(invalid.Problems) > 0 {
@@ -89,10 +68,10 @@ func (c *cli) complain(err error, usage *usageError) {
 	} else {
 		fmt.Fprintf(&b, "malote: %s\n", err)
 	}
-	if usage != nil && usage.command != nil {
-		fmt.Fprintf(&b, "See \"%s --help\".\n", usage.command.CommandPath())
+	if usage != nil && usage.Command != nil {
+		fmt.Fprintf(&b, "See \"%s --help\".\n", usage.Command.CommandPath())
 	}
-	_, _ = io.WriteString(c.err, b.String()) // there is nowhere left to complain to
+	_, _ = io.WriteString(c.Err, b.String()) // there is nowhere left to complain to
 }
 
 // The groups of commands in the help.
@@ -105,7 +84,6 @@ const (
 
 // root returns the command with all its sub-commands.
 func (c *cli) root() *cobra.Command {
-	c.given = map[string][]string{}
 	root := &cobra.Command{
 		Use:   "malote",
 		Short: "Receive, route and deliver webhooks",
@@ -118,10 +96,10 @@ Begin with "malote demo", or with "malote serve" and the dashboard whose address
 		Args:          noArguments,
 		RunE:          func(command *cobra.Command, _ []string) error { return command.Help() },
 	}
-	root.SetIn(c.in)
-	root.SetOut(c.out)
-	root.SetErr(c.err)
-	root.SetFlagErrorFunc(flagProblem)
+	root.SetIn(c.In)
+	root.SetOut(c.Out)
+	root.SetErr(c.Err)
+	root.SetFlagErrorFunc(shell.FlagProblem)
 	root.AddGroup(
 		&cobra.Group{ID: groupRun, Title: "Run:"},
 		&cobra.Group{ID: groupCatalog, Title: "Set up:"},
@@ -146,7 +124,7 @@ Begin with "malote demo", or with "malote serve" and the dashboard whose address
 	root.InitDefaultCompletionCmd()
 	for _, command := range root.Commands() {
 		if command.Name() == "completion" {
-			command.Args, command.RunE = noArguments, needsSubCommand // cobra's own answers an unknown shell with the help
+			command.Args, command.RunE = noArguments, shell.NeedsSubCommand // cobra's own answers an unknown shell with the help
 		}
 	}
 	checkArguments(root)
@@ -173,7 +151,7 @@ func checkArguments(command *cobra.Command) {
 	if check := command.Args; check != nil {
 		command.Args = func(command *cobra.Command, args []string) error {
 			if err := check(command, args); err != nil {
-				return &usageError{error: err, command: command}
+				return shell.Misused(command, err)
 			}
 			return nil
 		}
@@ -181,57 +159,6 @@ func checkArguments(command *cobra.Command) {
 	for _, sub := range command.Commands() {
 		checkArguments(sub)
 	}
-}
-
-// setting is the flag of one setting. It only notes what was given: the precedence of
-// flags, variables and file is package config's.
-type setting struct {
-	cli   *cli
-	field config.Field
-}
-
-// String implements pflag.Value.
-func (s *setting) String() string { return s.field.Default }
-
-// Set implements pflag.Value.
-func (s *setting) Set(text string) error {
-	s.cli.given[s.field.Key] = append(s.cli.given[s.field.Key], text)
-	return nil
-}
-
-// Type implements pflag.Value.
-func (s *setting) Type() string {
-	if s.field.Switch {
-		return "bool"
-	}
-	return s.field.Metavar
-}
-
-// withSettings gives a command the flags of some groups of settings.
-func (c *cli) withSettings(command *cobra.Command, groups ...string) {
-	for _, field := range config.Fields() {
-		chosen := field.Key == "config" || field.Key == "data"
-		for _, group := range groups {
-			chosen = chosen || field.Group == group
-		}
-		if !chosen || command.Flags().Lookup(field.Key) != nil {
-			continue
-		}
-		help := field.Help + " (" + field.Env + ")"
-		command.Flags().Var(&setting{cli: c, field: field}, field.Key, help)
-		if field.Switch {
-			command.Flags().Lookup(field.Key).NoOptDefVal = "true"
-		}
-	}
-}
-
-// settings returns the effective settings of a command.
-func (c *cli) settings(command *cobra.Command) (config.Settings, config.Origins, error) {
-	settings, origins, err := config.Load(config.Input{Flags: c.given, LookupEnv: c.lookupEnv, ReadFile: c.readFile})
-	if err != nil {
-		return settings, origins, &usageError{error: err, command: command}
-	}
-	return settings, origins, nil
 }
 
 // isTerminal reports whether a file is one.

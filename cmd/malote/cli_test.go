@@ -25,6 +25,7 @@ import (
 	"malote.dev/malote/internal/config"
 	"malote.dev/malote/internal/flow"
 	"malote.dev/malote/internal/hook"
+	"malote.dev/malote/internal/shell"
 )
 
 var update = flag.Bool("update", false, "write the golden files")
@@ -58,28 +59,28 @@ func (x *terminal) run(args ...string) result {
 
 func runWith(ctx context.Context, x *terminal, args ...string) result {
 	var out, fault bytes.Buffer
-	c := &cli{
-		in: strings.NewReader(x.input), out: &out, err: &fault,
-		lookupEnv: func(name string) (string, bool) {
+	c := &cli{Shell: &shell.Shell{
+		In: strings.NewReader(x.input), Out: &out, Err: &fault,
+		LookupEnv: func(name string) (string, bool) {
 			value, ok := x.env[name]
 			return value, ok
 		},
-		environ: func() []string {
+		Environ: func() []string {
 			var all []string
 			for name, value := range x.env {
 				all = append(all, name+"="+value)
 			}
 			return all
 		},
-		readFile: func(name string) ([]byte, error) {
+		ReadFile: func(name string) ([]byte, error) {
 			value, ok := x.files[name]
 			if !ok {
 				return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
 			}
 			return []byte(value), nil
 		},
-		now: func() time.Time { return now }, zone: time.UTC, colored: x.colored, asks: x.asks, version: "v1.2.3", serve: x.serve, examine: x.examine,
-	}
+		Now: func() time.Time { return now }, Zone: time.UTC, Colored: x.colored, Asks: x.asks, Version: "v1.2.3",
+	}, serve: x.serve, examine: x.examine}
 	code := execute(ctx, c, args)
 	return result{out: out.String(), err: fault.String(), code: code}
 }
@@ -125,7 +126,7 @@ to the standard error output.
 			}
 		}
 	}
-	visit(nil, (&cli{}).root())
+	visit(nil, (&cli{Shell: &shell.Shell{}}).root())
 	golden(t, "../../docs/commands.md", strings.Replace(all.String(), "## malote \n", "## malote\n", 1))
 }
 

@@ -15,37 +15,37 @@ func (c *cli) configCommand() *cobra.Command {
 configuration file, or the default. Secrets are masked.`,
 		Args: noArguments,
 	}
-	c.withSettings(command, config.GroupFiles, config.GroupNetwork, config.GroupRunning, config.GroupClient)
+	c.WithSettings(command, config.GroupFiles, config.GroupNetwork, config.GroupRunning, config.GroupClient)
 	command.RunE = func(command *cobra.Command, _ []string) error {
-		settings, origins, err := c.settings(command)
+		settings, origins, err := c.Settings(command)
 		if err != nil {
 			return err
 		}
-		if !c.json {
-			return settings.Write(c.out, origins)
+		if !c.JSON {
+			return settings.Write(c.Out, origins)
 		}
 		for _, each := range settings.List(origins) {
-			if err := c.printJSON(each); err != nil {
+			if err := c.PrintJSON(each); err != nil {
 				return err
 			}
 		}
 		return nil
 	}
-	return c.withJSON(command)
+	return c.WithJSON(command)
 }
 
 func (c *cli) versionCommand() *cobra.Command {
 	command := &cobra.Command{Use: "version", Short: "Print the version", Args: noArguments}
 	command.RunE = func(*cobra.Command, []string) error {
-		build := telemetry.ReadBuild(c.version)
-		if c.json {
-			return c.printJSON(build)
+		build := telemetry.ReadBuild(c.Version)
+		if c.JSON {
+			return c.PrintJSON(build)
 		}
 		revision := ""
 		if build.Revision != "" {
 			revision = " (" + build.Revision + ")"
 		}
-		return c.printf("malote %s%s %s %s\n", build.Version, revision, build.Go, build.Platform)
+		return c.Printf("malote %s%s %s %s\n", build.Version, revision, build.Go, build.Platform)
 	}
-	return c.withJSON(command)
+	return c.WithJSON(command)
 }

@@ -9,6 +9,7 @@ import (
 
 	"malote.dev/malote/internal/client"
 	"malote.dev/malote/internal/config"
+	"malote.dev/malote/internal/shell"
 )
 
 // finding is the result of one check of the doctor.
@@ -39,9 +40,9 @@ whether a server answers. Nothing is changed; a server may be running or not. Th
 code is 1 when something is wrong.`,
 		Args: noArguments,
 	}
-	c.withSettings(command, config.GroupFiles, config.GroupNetwork, config.GroupClient)
+	c.WithSettings(command, config.GroupFiles, config.GroupNetwork, config.GroupClient)
 	command.RunE = func(command *cobra.Command, _ []string) error {
-		settings, _, err := c.settings(command)
+		settings, _, err := c.Settings(command)
 		if err != nil {
 			return err
 		}
@@ -52,13 +53,13 @@ code is 1 when something is wrong.`,
 		}
 		return c.showFindings(append(append(findings, stored...), c.askServer(command)))
 	}
-	return c.withJSON(command)
+	return c.WithJSON(command)
 }
 
 // askServer finds out whether a server answers, which need not be.
 func (c *cli) askServer(command *cobra.Command) finding {
 	found := finding{Check: "server", Level: levelFine, Detail: "it answers, and is ready"}
-	api, err := c.connect(command)
+	api, err := c.Connect(command)
 	if err == nil {
 		err = api.Ready(command.Context())
 	}
@@ -73,31 +74,31 @@ func (c *cli) askServer(command *cobra.Command) finding {
 }
 
 func (c *cli) showFindings(findings []finding) error {
-	colors := map[string]color{levelFine: green, levelNote: yellow, levelWarning: yellow, levelProblem: red}
+	colors := map[string]shell.Color{levelFine: shell.Green, levelNote: shell.Yellow, levelWarning: shell.Yellow, levelProblem: shell.Red}
 	wrong := 0
 	for i, each := range findings {
 		if each.Level == levelWarning || each.Level == levelProblem {
 			wrong++
 		}
-		if c.json {
-			if err := c.printJSON(each); err != nil {
+		if c.JSON {
+			if err := c.PrintJSON(each); err != nil {
 				return err
 			}
 			continue
 		}
-		mark := fmt.Sprintf("%-7s", each.Level)
-		if err := c.printf("%s  %s: %s\n", paint(cell{mark, colors[each.Level]}, c.color()), each.Check, printable(each.Detail)); err != nil {
+		mark := shell.Paint(shell.Cell{Text: fmt.Sprintf("%-7s", each.Level), Color: colors[each.Level]}, c.Color())
+		if err := c.Printf("%s  %s: %s\n", mark, each.Check, shell.Printable(each.Detail)); err != nil {
 			return err
 		}
 		last := i == len(findings)-1 || findings[i+1].Mend != each.Mend // what mends several is said once, below them
 		if each.Mend != "" && last {
-			if err := c.printf("         %s\n", printable(each.Mend)); err != nil {
+			if err := c.Printf("         %s\n", shell.Printable(each.Mend)); err != nil {
 				return err
 			}
 		}
 	}
 	if wrong > 0 {
-		return fmt.Errorf("%s to mend", plural(wrong, "thing"))
+		return fmt.Errorf("%s to mend", shell.Plural(wrong, "thing"))
 	}
 	return nil
 }

@@ -12,6 +12,7 @@ import (
 	"malote.dev/malote/internal/app"
 	"malote.dev/malote/internal/config"
 	"malote.dev/malote/internal/flow"
+	"malote.dev/malote/internal/shell"
 	"malote.dev/malote/internal/signature"
 )
 
@@ -48,7 +49,7 @@ func examineProfiles(folder string) finding {
 	if err != nil {
 		return judge("profiles", "", err)
 	}
-	return judge("profiles", fmt.Sprintf("%s, those of %s included", plural(len(gallery.Names()), "profile"), folder), nil)
+	return judge("profiles", fmt.Sprintf("%s, those of %s included", shell.Plural(len(gallery.Names()), "profile"), folder), nil)
 }
 
 // examineFlows reads the flow files as the start of a server would, with the variables
@@ -76,7 +77,7 @@ func examineFolder(ctx context.Context, settings *config.Settings) ([]finding, e
 		use = "in use by a running server"
 	}
 	findings := []finding{{Check: check, Level: levelFine, Detail: fmt.Sprintf("%s has %s of data in version %d, %s are free; it is %s",
-		report.Dir, size(report.SizeBytes), report.Version, size(report.FreeBytes), use)}}
+		report.Dir, shell.Size(report.SizeBytes), report.Version, shell.Size(report.FreeBytes), use)}}
 	for _, each := range report.Findings {
 		findings = append(findings, finding{Check: check, Level: string(each.Severity), Detail: each.What, Mend: each.Mend})
 	}

@@ -15,6 +15,7 @@ import (
 	"malote.dev/malote/internal/client"
 	"malote.dev/malote/internal/flow"
 	"malote.dev/malote/internal/hook"
+	"malote.dev/malote/internal/shell"
 )
 
 // planner is what plan and apply share.
@@ -35,13 +36,13 @@ func (p *planner) flags(command *cobra.Command) {
 // read parses the flow. What only the server can judge, it judges itself.
 func (p *planner) read(c *cli, command *cobra.Command) (*flow.Flow, error) {
 	if p.path == "" {
-		return nil, &usageError{error: errors.New("a flow is needed: write -f and the file or folder"), command: command}
+		return nil, shell.WrongUsage(command, "a flow is needed: write -f and the file or folder")
 	}
 	files, err := flow.ReadFiles(p.path)
 	if err != nil {
 		return nil, err
 	}
-	return flow.Parse(files, flow.Options{Lookup: c.lookupEnv, Rules: app.OfflineRules()})
+	return flow.Parse(files, flow.Options{Lookup: c.LookupEnv, Rules: app.OfflineRules()})
 }
 
 func (c *cli) planCommand() *cobra.Command {
@@ -53,7 +54,7 @@ func (c *cli) planCommand() *cobra.Command {
 		Example: `  malote plan -f flows/`,
 	}
 	p.flags(command)
-	return c.withJSON(c.withServer(command, func(command *cobra.Command, api *client.Client, _ []string) error {
+	return c.WithJSON(c.WithServer(command, func(command *cobra.Command, api *client.Client, _ []string) error {
 		return c.flow(command, api, p)
 	}))
 }
@@ -70,7 +71,7 @@ the environment (${NAME}) or from files (${file:/path}).`,
 		Example: `  SHOP_SECRET=… malote apply -f flows/`,
 	}
 	p.flags(command)
-	return c.withJSON(c.withServer(command, func(command *cobra.Command, api *client.Client, _ []string) error {
+	return c.WithJSON(c.WithServer(command, func(command *cobra.Command, api *client.Client, _ []string) error {
 		return c.flow(command, api, p)
 	}))
 }
@@ -85,13 +86,13 @@ func (c *cli) flow(command *cobra.Command, api *client.Client, p *planner) error
 	if err != nil {
 		return parsed.Locate(err)
 	}
-	if c.json {
-		return c.printJSON(plan)
+	if c.JSON {
+		return c.PrintJSON(plan)
 	}
 	if plan.Empty() {
-		return c.printf("%s", plan.Text())
+		return c.Printf("%s", plan.Text())
 	}
-	return c.printf("%s%s", plan.Text(), p.done)
+	return c.Printf("%s%s", plan.Text(), p.done)
 }
 
 // everything asks the server for all mistakes of a flow in which some were found here, so
@@ -116,9 +117,9 @@ func (c *cli) exportCommand() *cobra.Command {
 		Args:  noArguments,
 	}
 	command.Flags().StringVarP(&path, "output", "o", "", "write this `FILE`, which must not exist, in place of the standard output")
-	return c.withServer(command, func(command *cobra.Command, api *client.Client, _ []string) error {
+	return c.WithServer(command, func(command *cobra.Command, api *client.Client, _ []string) error {
 		if path == "" {
-			return api.Export(command.Context(), c.out)
+			return api.Export(command.Context(), c.Out)
 		}
 		var b bytes.Buffer
 		if err := api.Export(command.Context(), &b); err != nil {
@@ -150,7 +151,7 @@ func (c *cli) schemaCommand() *cobra.Command {
 		Short: "Print the JSON Schema of flow files, for editors",
 		Args:  noArguments,
 		RunE: func(*cobra.Command, []string) error {
-			_, err := c.out.Write(flow.Schema())
+			_, err := c.Out.Write(flow.Schema())
 			return err
 		},
 	}

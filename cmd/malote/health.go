@@ -11,6 +11,7 @@ import (
 	"malote.dev/malote/internal/api/stats"
 	"malote.dev/malote/internal/client"
 	"malote.dev/malote/internal/hook"
+	"malote.dev/malote/internal/shell"
 )
 
 // maxWorst is how many destinations the overview shows at the most.
@@ -34,12 +35,12 @@ failures are, each kind with an example.`,
 		},
 	}
 	command.Flags().StringVar(&since, "since", "", "rates of success and times since this `TIME`, or since so long ago (2h, 7d); default 1h")
-	command.Flags().IntVar(&limit, "limit", defaultLimit, "how many destinations at the most, as a `NUMBER` up to 250")
-	return c.withJSON(c.withServer(command, func(command *cobra.Command, server *client.Client, args []string) error {
+	command.Flags().IntVar(&limit, "limit", shell.DefaultLimit, "how many destinations at the most, as a `NUMBER` up to 250")
+	return c.WithJSON(c.WithServer(command, func(command *cobra.Command, server *client.Client, args []string) error {
 		if limit < 1 || limit > maxWorst {
-			return wrongUsage(command, "--limit: %d is not a number of destinations from 1 to %d", limit, maxWorst)
+			return shell.WrongUsage(command, "--limit: %d is not a number of destinations from 1 to %d", limit, maxWorst)
 		}
-		from, err := c.moment(command, "since", since)
+		from, err := c.Moment(command, "since", since)
 		if err != nil {
 			return err
 		}
@@ -59,11 +60,11 @@ failures are, each kind with an example.`,
 }
 
 func (c *cli) healthTable(worst *stats.HealthList) error {
-	rows := newTable("DESTINATION", "CIRCUIT", "WAITING", "OLDEST", "IN/S", "OUT/S", "DRAINED", "SUCCESS", "P95", "NOTE")
+	rows := shell.NewTable("DESTINATION", "CIRCUIT", "WAITING", "OLDEST", "IN/S", "OUT/S", "DRAINED", "SUCCESS", "P95", "NOTE")
 	for i := range worst.Data {
 		health := &worst.Data[i]
-		if c.json {
-			if err := c.printJSON(health); err != nil {
+		if c.JSON {
+			if err := c.PrintJSON(health); err != nil {
 				return err
 			}
 			continue
@@ -72,79 +73,80 @@ func (c *cli) healthTable(worst *stats.HealthList) error {
 		if health.Circuit.State != hook.CircuitClosed && health.Circuit.Reason != "" {
 			note = health.Circuit.Reason
 		}
-		rows.add(text(health.Name), circuitCell(health), text(health.Waiting), c.ago(or(health.Oldest)), perSecond(health.Arriving), perSecond(health.Leaving),
-			drained(health), success(health), milliseconds(health.P95), cell{text: note, color: faint})
+		rows.Add(shell.Text(health.Name), circuitCell(health), shell.Text(health.Waiting), c.Ago(shell.Or(health.Oldest)),
+			perSecond(health.Arriving), perSecond(health.Leaving), drained(health), success(health),
+			milliseconds(health.P95), shell.Cell{Text: note, Color: shell.Faint})
 	}
-	if c.json {
+	if c.JSON {
 		return nil
 	}
-	if err := rows.write(c.out, c.color(), "There are no destinations."); err != nil || worst.Done {
+	if err := rows.Write(c.Shell, "There are no destinations."); err != nil || worst.Done {
 		return err
 	}
-	return c.printf("There are more, which are better: see --limit.\n")
+	return c.Printf("There are more, which are better: see --limit.\n")
 }
 
 func (c *cli) showHealth(health *stats.DestinationHealthDetail) error {
-	if c.json {
-		return c.printJSON(health)
+	if c.JSON {
+		return c.PrintJSON(health)
 	}
-	d := &details{}
-	d.add("destination", text(health.Name+" ("+health.ID+")"))
+	d := &shell.Details{}
+	d.Add("destination", shell.Text(health.Name+" ("+health.ID+")"))
 	if health.Paused {
-		d.add("paused", cell{text: health.PauseReason, color: yellow})
+		d.Add("paused", shell.Cell{Text: health.PauseReason, Color: shell.Yellow})
 	}
-	d.add("circuit", circuitCell(&health.DestinationHealth))
+	d.Add("circuit", circuitCell(&health.DestinationHealth))
 	if health.Circuit.Reason != "" && health.Circuit.State != hook.CircuitClosed {
-		d.add("because", text(health.Circuit.Reason))
-		d.add("since", text(c.stamp(health.Circuit.Since)))
+		d.Add("because", shell.Text(health.Circuit.Reason))
+		d.Add("since", shell.Text(c.Stamp(health.Circuit.Since)))
 	}
 	if !health.Circuit.ProbeAt.IsZero() && health.Circuit.State == hook.CircuitOpen {
-		d.add("next probe", text(c.stamp(health.Circuit.ProbeAt)+" ("+c.ago(health.Circuit.ProbeAt).text+")"))
+		d.Add("next probe", shell.Text(c.Stamp(health.Circuit.ProbeAt)+" ("+c.Ago(health.Circuit.ProbeAt).Text+")"))
 	}
-	d.add("waiting", text(waiting(&health.DestinationHealth)))
+	d.Add("waiting", shell.Text(waiting(&health.DestinationHealth)))
 	if health.Oldest != nil {
-		d.add("oldest", text(c.stamp(*health.Oldest)+" ("+c.ago(*health.Oldest).text+")"))
+		d.Add("oldest", shell.Text(c.Stamp(*health.Oldest)+" ("+c.Ago(*health.Oldest).Text+")"))
 	}
-	d.add("arriving", text(perSecond(health.Arriving).text+" a second"))
-	d.add("leaving", text(perSecond(health.Leaving).text+" a second"))
+	d.Add("arriving", shell.Text(perSecond(health.Arriving).Text+" a second"))
+	d.Add("leaving", shell.Text(perSecond(health.Leaving).Text+" a second"))
 	if health.Stalled != "" {
-		d.add("stalled", cell{text: health.Stalled, color: yellow})
+		d.Add("stalled", shell.Cell{Text: health.Stalled, Color: shell.Yellow})
 	} else {
-		d.add("drained", drained(&health.DestinationHealth))
+		d.Add("drained", drained(&health.DestinationHealth))
 	}
-	d.add("lane", text(c.lane(&health.Lane)))
-	d.add("attempts", text(fmt.Sprintf("%d since %s", health.Attempts, c.stamp(health.From))))
-	d.add("success", success(&health.DestinationHealth))
+	d.Add("lane", shell.Text(c.lane(&health.Lane)))
+	d.Add("attempts", shell.Text(fmt.Sprintf("%d since %s", health.Attempts, c.Stamp(health.From))))
+	d.Add("success", success(&health.DestinationHealth))
 	if health.P50 != nil {
-		d.add("took", text(fmt.Sprintf("half up to %s, 95 %% up to %s, 99 %% up to %s",
-			milliseconds(health.P50).text, milliseconds(health.P95).text, milliseconds(health.P99).text)))
+		d.Add("took", shell.Text(fmt.Sprintf("half up to %s, 95 %% up to %s, 99 %% up to %s",
+			milliseconds(health.P50).Text, milliseconds(health.P95).Text, milliseconds(health.P99).Text)))
 	}
-	if err := d.write(c); err != nil || len(health.Failures) == 0 {
+	if err := d.Write(c.Shell); err != nil || len(health.Failures) == 0 {
 		return err
 	}
-	if err := c.printf("\n"); err != nil {
+	if err := c.Printf("\n"); err != nil {
 		return err
 	}
-	rows := newTable("FAILURE", "STATUS", "ATTEMPTS", "LAST", "EXAMPLE", "WHAT HAPPENED")
+	rows := shell.NewTable("FAILURE", "STATUS", "ATTEMPTS", "LAST", "EXAMPLE", "WHAT HAPPENED")
 	for i := range health.Failures {
 		failure := &health.Failures[i]
-		rows.add(outcomeCell(failure.Outcome), status(failure.Status), text(failure.Attempts), c.ago(failure.At),
-			text(fmt.Sprintf("%s #%d", failure.Delivery, failure.Number)), cell{text: failure.Text, color: faint})
+		rows.Add(shell.OutcomeCell(failure.Outcome), shell.Status(failure.Status), shell.Text(failure.Attempts), c.Ago(failure.At),
+			shell.Text(fmt.Sprintf("%s #%d", failure.Delivery, failure.Number)), shell.Cell{Text: failure.Text, Color: shell.Faint})
 	}
-	return rows.write(c.out, c.color(), "")
+	return rows.Write(c.Shell, "")
 }
 
 // circuitCell shows a destination's circuit, or that it is paused.
-func circuitCell(health *stats.DestinationHealth) cell {
+func circuitCell(health *stats.DestinationHealth) shell.Cell {
 	switch {
 	case health.Circuit.State == hook.CircuitOpen:
-		return cell{text: health.Circuit.State.String(), color: red}
+		return shell.Cell{Text: health.Circuit.State.String(), Color: shell.Red}
 	case health.Circuit.State != hook.CircuitClosed:
-		return cell{text: health.Circuit.State.String(), color: yellow}
+		return shell.Cell{Text: health.Circuit.State.String(), Color: shell.Yellow}
 	case health.Paused:
-		return cell{text: "paused", color: yellow}
+		return shell.Cell{Text: "paused", Color: shell.Yellow}
 	default:
-		return cell{text: health.Circuit.State.String(), color: green}
+		return shell.Cell{Text: health.Circuit.State.String(), Color: shell.Green}
 	}
 }
 
@@ -166,57 +168,57 @@ func waiting(health *stats.DestinationHealth) string {
 func (c *cli) lane(lane *stats.LaneOut) string {
 	said := fmt.Sprintf("%d in hand, %d of at most %d in flight", lane.InHand, lane.InFlight, lane.Limit)
 	if lane.Gap > 0 {
-		said += ", one every " + took(lane.Gap)
+		said += ", one every " + shell.Took(lane.Gap)
 	}
-	if lane.ClosedUntil.After(c.now()) {
-		said += ", closed until " + c.stamp(lane.ClosedUntil)
+	if lane.ClosedUntil.After(c.Now()) {
+		said += ", closed until " + c.Stamp(lane.ClosedUntil)
 	}
 	return said
 }
 
 // perSecond rounds a rate for people.
-func perSecond(rate float64) cell {
+func perSecond(rate float64) shell.Cell {
 	const many = 10
 	switch {
 	case rate == 0:
-		return cell{text: "0", color: faint}
+		return shell.Cell{Text: "0", Color: shell.Faint}
 	case rate >= many:
-		return text(fmt.Sprintf("%.0f", rate))
+		return shell.Text(fmt.Sprintf("%.0f", rate))
 	default:
-		return text(fmt.Sprintf("%.2g", rate))
+		return shell.Text(fmt.Sprintf("%.2g", rate))
 	}
 }
 
 // drained says when nothing will wait any more.
-func drained(health *stats.DestinationHealth) cell {
+func drained(health *stats.DestinationHealth) shell.Cell {
 	switch {
 	case health.TimeToDrain == nil:
-		return cell{text: "stalled", color: yellow}
+		return shell.Cell{Text: "stalled", Color: shell.Yellow}
 	case *health.TimeToDrain == 0:
-		return cell{text: "-", color: faint}
+		return shell.Cell{Text: "-", Color: shell.Faint}
 	default:
-		return text("in " + rough(time.Duration(*health.TimeToDrain)))
+		return shell.Text("in " + shell.Rough(time.Duration(*health.TimeToDrain)))
 	}
 }
 
-func success(health *stats.DestinationHealth) cell {
+func success(health *stats.DestinationHealth) shell.Cell {
 	if health.SuccessRate == nil {
-		return cell{text: "-", color: faint}
+		return shell.Cell{Text: "-", Color: shell.Faint}
 	}
 	const percent, well, badly = 100, 0.99, 0.5
-	shown := cell{text: fmt.Sprintf("%.1f %%", *health.SuccessRate*percent), color: yellow}
+	shown := shell.Cell{Text: fmt.Sprintf("%.1f %%", *health.SuccessRate*percent), Color: shell.Yellow}
 	switch {
 	case *health.SuccessRate >= well:
-		shown.color = green
+		shown.Color = shell.Green
 	case *health.SuccessRate < badly:
-		shown.color = red
+		shown.Color = shell.Red
 	}
 	return shown
 }
 
-func milliseconds(value *int64) cell {
+func milliseconds(value *int64) shell.Cell {
 	if value == nil {
-		return cell{text: "-", color: faint}
+		return shell.Cell{Text: "-", Color: shell.Faint}
 	}
-	return text((time.Duration(*value) * time.Millisecond).String())
+	return shell.Text((time.Duration(*value) * time.Millisecond).String())
 }

@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"malote.dev/malote/internal/app"
+	"malote.dev/malote/internal/shell"
 )
 
 func (c *cli) keyCommand() *cobra.Command {
@@ -15,7 +16,7 @@ func (c *cli) keyCommand() *cobra.Command {
 		Long: `Manage the key that seals secrets: what is set up lies in the database sealed with it, and
 the key in the file secret.key beside it. These commands work on the data folder itself,
 and never show a key.`,
-		Args: noArguments, RunE: needsSubCommand,
+		Args: noArguments, RunE: shell.NeedsSubCommand,
 	}
 	command.AddCommand(c.keyList(), c.keyRotate())
 	return command
@@ -29,9 +30,9 @@ func (c *cli) keyList() *cobra.Command {
 is more than one only when a rotation was interrupted: rotate again.`,
 		Args: noArguments,
 	}
-	c.withSettings(command)
+	c.WithSettings(command)
 	command.RunE = func(command *cobra.Command, _ []string) error {
-		settings, _, err := c.settings(command)
+		settings, _, err := c.Settings(command)
 		if err != nil {
 			return err
 		}
@@ -39,10 +40,10 @@ is more than one only when a rotation was interrupted: rotate again.`,
 		if err != nil {
 			return err
 		}
-		rows := newTable("ID", "CREATED", "USE")
+		rows := shell.NewTable("ID", "CREATED", "USE")
 		for _, key := range keys {
-			if c.json {
-				if err := c.printJSON(key); err != nil {
+			if c.JSON {
+				if err := c.PrintJSON(key); err != nil {
 					return err
 				}
 				continue
@@ -51,14 +52,14 @@ is more than one only when a rotation was interrupted: rotate again.`,
 			if key.Current {
 				use = "seals"
 			}
-			rows.add(text(key.ID), c.ago(key.CreatedAt), text(use))
+			rows.Add(shell.Text(key.ID), c.Ago(key.CreatedAt), shell.Text(use))
 		}
-		if c.json {
+		if c.JSON {
 			return nil
 		}
-		return rows.write(c.out, c.color(), "There are no keys.")
+		return rows.Write(c.Shell, "There are no keys.")
 	}
-	return c.withJSON(command)
+	return c.WithJSON(command)
 }
 
 func (c *cli) keyRotate() *cobra.Command {
@@ -73,9 +74,9 @@ the old key and the database may have read the secrets in it: change those, too.
 		Args:    noArguments,
 		Example: `  malote key rotate --data /var/lib/malote`,
 	}
-	c.withSettings(command)
+	c.WithSettings(command)
 	command.RunE = func(command *cobra.Command, _ []string) error {
-		settings, _, err := c.settings(command)
+		settings, _, err := c.Settings(command)
 		if err != nil {
 			return err
 		}
@@ -83,15 +84,15 @@ the old key and the database may have read the secrets in it: change those, too.
 		if err != nil {
 			return err
 		}
-		if c.json {
-			return c.printJSON(done)
+		if c.JSON {
+			return c.PrintJSON(done)
 		}
 		retired := make([]string, 0, len(done.Retired))
 		for _, key := range done.Retired {
 			retired = append(retired, key.ID)
 		}
-		return c.printf("Sealed %s with the new key %s and removed %s.\nBack the key file up again; earlier backups need the old one.\n",
-			plural(done.Resealed, "spec"), done.Key.ID, strings.Join(retired, ", "))
+		return c.Printf("Sealed %s with the new key %s and removed %s.\nBack the key file up again; earlier backups need the old one.\n",
+			shell.Plural(done.Resealed, "spec"), done.Key.ID, strings.Join(retired, ", "))
 	}
-	return c.withJSON(command)
+	return c.WithJSON(command)
 }

@@ -30,13 +30,13 @@ func TestKey(t *testing.T) {
 	}
 	got = x.run("key", "rotate", "--data", folder)
 	second := keyID(t, x, folder)
-	want := fmt.Sprintf("Sealed 1 spec with the new key %s and removed %s.\nBack the key file up again; earlier backups need the old one.\n", second, first)
+	want := fmt.Sprintf("Sealed 2 specs with the new key %s and removed %s.\nBack the key file up again; earlier backups need the old one.\n", second, first)
 	if got.code != 0 || got.out != want || first == second {
 		t.Errorf("got %+v, want %s", got, want)
 	}
 	var done app.Rotation
 	got = x.run("key", "rotate", "--data", folder, "--json")
-	if err := json.Unmarshal([]byte(got.out), &done); err != nil || len(done.Retired) != 1 || done.Retired[0].ID != second || done.Resealed != 1 {
+	if err := json.Unmarshal([]byte(got.out), &done); err != nil || len(done.Retired) != 1 || done.Retired[0].ID != second || done.Resealed != 2 {
 		t.Errorf("got %+v, %v", got, err)
 	}
 

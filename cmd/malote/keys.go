@@ -8,6 +8,7 @@ import (
 	"malote.dev/malote/internal/api/control"
 	"malote.dev/malote/internal/client"
 	"malote.dev/malote/internal/hook"
+	"malote.dev/malote/internal/shell"
 )
 
 func (c *cli) keysCommand() *cobra.Command {
@@ -27,34 +28,34 @@ func (c *cli) keysList(use string) *cobra.Command {
 	command := &cobra.Command{Use: use, Short: "List keys of ordered connections, and the parked ones", Args: noArguments}
 	command.Flags().StringVar(&connection, "connection", "", "only of this `CONNECTION`: name or id")
 	command.Flags().BoolVar(&parked, "parked", false, "only those whose head is parked")
-	command.Flags().IntVar(&limit, "limit", defaultLimit, "how many at the most, as a `NUMBER`; 0 for all")
-	return c.withJSON(c.withServer(command, func(command *cobra.Command, server *client.Client, _ []string) error {
+	command.Flags().IntVar(&limit, "limit", shell.DefaultLimit, "how many at the most, as a `NUMBER`; 0 for all")
+	return c.WithJSON(c.WithServer(command, func(command *cobra.Command, server *client.Client, _ []string) error {
 		if limit < 0 {
-			return wrongUsage(command, "--limit: %d is not a number of keys: write 0 for all", limit)
+			return shell.WrongUsage(command, "--limit: %d is not a number of keys: write 0 for all", limit)
 		}
-		names, err := c.names(command, server)
+		names, err := c.Names(command, server)
 		if err != nil {
 			return err
 		}
-		row := func(key hook.OrderedKey) []cell {
-			state := stateCell(key.HeadState)
+		row := func(key hook.OrderedKey) []shell.Cell {
+			state := shell.StateCell(key.HeadState)
 			if key.Parked {
-				state = cell{text: "parked", color: red}
+				state = shell.Cell{Text: "parked", Color: shell.Red}
 			}
-			count := text(key.Waiting)
+			count := shell.Text(key.Waiting)
 			if key.Waiting >= hook.MaxCounted {
-				count.text += " or more"
+				count.Text += " or more"
 			}
-			return []cell{
-				text(named(names.Connections, key.Connection)), text(key.Key), text(key.Head), state, count, {text: key.Reason, color: faint},
+			return []shell.Cell{
+				shell.Text(shell.Named(names.Connections, key.Connection)), shell.Text(key.Key), shell.Text(key.Head), state, count, {Text: key.Reason, Color: shell.Faint},
 			}
 		}
-		table := columns[hook.OrderedKey]{head: []string{"CONNECTION", "KEY", "HEAD", "STATE", "WAITING", "REASON"}, row: row}
+		table := shell.Columns[hook.OrderedKey]{Head: []string{"CONNECTION", "KEY", "HEAD", "STATE", "WAITING", "REASON"}, Row: row}
 		nothing := "No key is parked."
 		if connection != "" && !parked {
 			nothing = "Nothing waits for a key."
 		}
-		return show(c, server.Keys(command.Context(), connection, parked, limit), table, nothing)
+		return shell.Show(c.Shell, server.Keys(command.Context(), connection, parked, limit), table, nothing)
 	}))
 }
 
@@ -95,24 +96,24 @@ func (c *cli) keyDrop() *cobra.Command {
 
 func (c *cli) decide(what *decision) *cobra.Command {
 	connection, reason := "", ""
-	command := &cobra.Command{Use: what.use + " --connection CONNECTION KEY…", Short: what.short, Args: several("the text of a key")}
+	command := &cobra.Command{Use: what.use + " --connection CONNECTION KEY…", Short: what.short, Args: shell.Several("the text of a key")}
 	command.Flags().StringVar(&connection, "connection", "", "the `CONNECTION` that the keys are of: name or id (needed)")
 	if what.reason {
 		command.Flags().StringVar(&reason, "reason", "", "the `REASON`, in a sentence that stays with the deliveries that are canceled")
 	}
-	return c.withJSON(c.withServer(command, func(command *cobra.Command, server *client.Client, args []string) error {
+	return c.WithJSON(c.WithServer(command, func(command *cobra.Command, server *client.Client, args []string) error {
 		if connection == "" {
-			return wrongUsage(command, "a connection is needed: write --connection and its name or id")
+			return shell.WrongUsage(command, "a connection is needed: write --connection and its name or id")
 		}
 		for _, key := range args {
 			done, err := what.run(command.Context(), server, connection, control.EndKeyIn{Key: key, Reason: reason})
 			if err != nil {
 				return err
 			}
-			if c.json {
-				err = c.printJSON(done)
+			if c.JSON {
+				err = c.PrintJSON(done)
 			} else {
-				err = c.printf("The key %q %s: %s.\n", done.Key, what.said, plural(done.Deliveries, "delivery"))
+				err = c.Printf("The key %q %s: %s.\n", done.Key, what.said, shell.Plural(done.Deliveries, "delivery"))
 			}
 			if err != nil {
 				return err

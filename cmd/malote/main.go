@@ -11,6 +11,7 @@ import (
 	_ "time/tzdata" // quiet hours know their zones on machines that know none
 
 	"malote.dev/malote/internal/app"
+	"malote.dev/malote/internal/shell"
 )
 
 // version is set by the linker for releases; the build's own information serves otherwise.
@@ -38,10 +39,12 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 	os.Exit(execute(ctx, &cli{
-		in: os.Stdin, out: os.Stdout, err: os.Stderr,
-		lookupEnv: os.LookupEnv, environ: os.Environ, readFile: os.ReadFile, now: time.Now,
-		zone:    time.Local, //nolint:gosmopolitan // the person at the terminal reads times in their own zone
-		colored: isTerminal(os.Stdout), asks: isTerminal(os.Stdin), version: version,
+		Shell: &shell.Shell{
+			In: os.Stdin, Out: os.Stdout, Err: os.Stderr,
+			LookupEnv: os.LookupEnv, Environ: os.Environ, ReadFile: os.ReadFile, Now: time.Now,
+			Zone:    time.Local, //nolint:gosmopolitan // the person at the terminal reads times in their own zone
+			Colored: isTerminal(os.Stdout), Asks: isTerminal(os.Stdin), Version: version,
+		},
 		serve: app.Run, examine: examineFiles,
 	}, os.Args[1:]))
 }

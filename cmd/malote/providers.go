@@ -9,6 +9,7 @@ import (
 
 	"malote.dev/malote/internal/config"
 	"malote.dev/malote/internal/hook"
+	"malote.dev/malote/internal/shell"
 	"malote.dev/malote/internal/signature"
 	"malote.dev/malote/internal/signature/profiles"
 	"malote.dev/malote/internal/strict"
@@ -24,7 +25,7 @@ func (c *cli) providersCommand() *cobra.Command {
 
 // gallery returns the built-in profiles and those of the profiles folder.
 func (c *cli) gallery(command *cobra.Command) (*profiles.Gallery, error) {
-	settings, _, err := c.settings(command)
+	settings, _, err := c.Settings(command)
 	if err != nil {
 		return nil, err
 	}
@@ -40,38 +41,38 @@ func (c *cli) providerList(use string) *cobra.Command {
 		Long: `List the providers whose webhooks are understood: the built-in ones and those of the
 profiles folder. Words select by name, title and tag. No server is needed.`,
 	}
-	c.withSettings(command, config.GroupFiles)
+	c.WithSettings(command, config.GroupFiles)
 	command.RunE = func(command *cobra.Command, args []string) error {
 		gallery, err := c.gallery(command)
 		if err != nil {
 			return err
 		}
-		rows := newTable("NAME", "TITLE", "TAGS", "")
+		rows := shell.NewTable("NAME", "TITLE", "TAGS", "")
 		for _, profile := range gallery.Profiles() {
 			if !mentions(profile, args) {
 				continue
 			}
-			if c.json {
-				if err := c.printJSON(profile); err != nil {
+			if c.JSON {
+				if err := c.PrintJSON(profile); err != nil {
 					return err
 				}
 				continue
 			}
-			rows.add(text(profile.Name), text(profile.Title), cell{text: strings.Join(profile.Tags, ", "), color: faint}, confirmed(profile))
+			rows.Add(shell.Text(profile.Name), shell.Text(profile.Title), shell.Cell{Text: strings.Join(profile.Tags, ", "), Color: shell.Faint}, confirmed(profile))
 		}
-		if c.json {
+		if c.JSON {
 			return nil
 		}
-		return rows.write(c.out, c.color(), "No provider fits. A profile file of your own adds one: see --profiles.")
+		return rows.Write(c.Shell, "No provider fits. A profile file of your own adds one: see --profiles.")
 	}
-	return c.withJSON(command)
+	return c.WithJSON(command)
 }
 
-func confirmed(profile *profiles.Profile) cell {
+func confirmed(profile *profiles.Profile) shell.Cell {
 	if profile.Confirmed {
-		return cell{}
+		return shell.Cell{}
 	}
-	return cell{text: "unconfirmed", color: yellow}
+	return shell.Cell{Text: "unconfirmed", Color: shell.Yellow}
 }
 
 // mentions reports whether every word is in the profile's name, title or tags.
@@ -81,8 +82,10 @@ func mentions(profile *profiles.Profile, words []string) bool {
 }
 
 func (c *cli) providerShow() *cobra.Command {
-	command := &cobra.Command{Use: "show NAME", Short: "Show what a source of a provider needs, with a flow to begin with", Args: one("the NAME of a provider")}
-	c.withSettings(command, config.GroupFiles)
+	command := &cobra.Command{
+		Use: "show NAME", Short: "Show what a source of a provider needs, with a flow to begin with", Args: shell.One("the NAME of a provider"),
+	}
+	c.WithSettings(command, config.GroupFiles)
 	command.ValidArgsFunction = func(command *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
 		gallery, err := c.gallery(command)
 		if err != nil || len(args) > 0 {
@@ -99,47 +102,47 @@ func (c *cli) providerShow() *cobra.Command {
 		if !ok {
 			return hook.Errorf(hook.KindNotFound, "no provider %q%s", args[0], strict.Suggest(args[0], gallery.Names()))
 		}
-		if c.json {
-			return c.printJSON(profile)
+		if c.JSON {
+			return c.PrintJSON(profile)
 		}
 		return c.showProvider(profile)
 	}
-	return c.withJSON(command)
+	return c.WithJSON(command)
 }
 
 func (c *cli) showProvider(profile *profiles.Profile) error {
 	english := !c.portuguese()
-	d := &details{}
-	d.add("name", text(profile.Name))
-	d.add("title", text(profile.Title))
+	d := &shell.Details{}
+	d.Add("name", shell.Text(profile.Name))
+	d.Add("title", shell.Text(profile.Title))
 	if !profile.Confirmed {
-		d.add("", cell{text: "unconfirmed: not checked at the provider yet", color: yellow})
+		d.Add("", shell.Cell{Text: "unconfirmed: not checked at the provider yet", Color: shell.Yellow})
 	}
 	if profile.Docs != "" {
-		d.add("docs", text(profile.Docs))
+		d.Add("docs", shell.Text(profile.Docs))
 	}
 	if profile.Notes != nil {
-		d.add("notes", text(in(*profile.Notes, english)))
+		d.Add("notes", shell.Text(in(*profile.Notes, english)))
 	}
 	if profile.Secret != nil {
-		d.add("secret", text(in(profile.Secret.Label, english)+": "+in(profile.Secret.Help, english)))
+		d.Add("secret", shell.Text(in(profile.Secret.Label, english)+": "+in(profile.Secret.Help, english)))
 	}
 	for _, setting := range profile.Settings {
-		d.add(setting.Name, text(in(setting.Label, english)+": "+in(setting.Help, english)))
+		d.Add(setting.Name, shell.Text(in(setting.Label, english)+": "+in(setting.Help, english)))
 	}
 	if profile.Retry != nil {
-		d.add("retries", text(in(*profile.Retry, english)))
+		d.Add("retries", shell.Text(in(*profile.Retry, english)))
 	}
-	if err := d.write(c); err != nil {
+	if err := d.Write(c.Shell); err != nil {
 		return err
 	}
-	return c.printf("\n%s", starter(profile))
+	return c.Printf("\n%s", starter(profile))
 }
 
 // portuguese reports whether the person's locale is.
 func (c *cli) portuguese() bool {
 	for _, name := range []string{"LC_ALL", "LC_MESSAGES", "LANG"} {
-		if value, ok := c.lookupEnv(name); ok && value != "" {
+		if value, ok := c.LookupEnv(name); ok && value != "" {
 			return strings.HasPrefix(value, "pt")
 		}
 	}

@@ -15,12 +15,13 @@ import (
 	"malote.dev/malote/internal/client"
 	"malote.dev/malote/internal/hook"
 	"malote.dev/malote/internal/replay"
+	"malote.dev/malote/internal/shell"
 )
 
 // replaying is what the flags of "malote replay" say.
 type replaying struct {
 	request    control.ReplayIn
-	window     window
+	window     shell.Window
 	state      string
 	events     []string
 	deliveries []string
@@ -56,7 +57,7 @@ The exit code is 0 when everything was delivered.`,
 	}
 	r.flags(command)
 	command.AddCommand(c.replayList(), c.replayShow(), c.replayCancel())
-	return c.withJSON(c.withServer(command, func(command *cobra.Command, server *client.Client, _ []string) error {
+	return c.WithJSON(c.WithServer(command, func(command *cobra.Command, server *client.Client, _ []string) error {
 		if err := r.read(c, command); err != nil {
 			return err
 		}
@@ -72,8 +73,7 @@ func (r *replaying) flags(command *cobra.Command) {
 	flags.StringVar(&s.Key, "key", "", "events with this business `KEY`")
 	flags.StringVar(&s.Text, "text", "", "events with this `TEXT` in the payload")
 	flags.StringVar(&s.Filter, "filter", "", "events that this CEL `EXPRESSION` is true for")
-	flags.StringVar(&r.window.afterText, "after", "", "received since this `TIME`, or since so long ago (2h, 7d)")
-	flags.StringVar(&r.window.beforeText, "before", "", "received before this `TIME`, or before so long ago")
+	r.window.Times(command, "received since this `TIME`, or since so long ago (2h, 7d)", "received before this `TIME`, or before so long ago")
 	flags.StringVar(&s.Connection, "connection", "", "deliveries over this `CONNECTION`: name or id")
 	flags.StringVar(&s.Destination, "destination", "", "deliveries to this `DESTINATION`: name or id")
 	flags.StringVar(&r.state, "state", "", "deliveries in this `STATE`, such as failed, the default with --retry")
@@ -93,10 +93,10 @@ func (r *replaying) flags(command *cobra.Command) {
 
 // read turns the flags into the request.
 func (r *replaying) read(c *cli, command *cobra.Command) (err error) {
-	if err := r.window.read(c, command); err != nil {
+	if err := r.window.Read(c.Shell, command); err != nil {
 		return err
 	}
-	r.request.Select.After, r.request.Select.Before = r.window.after, r.window.before
+	r.request.Select.After, r.request.Select.Before = r.window.After, r.window.Before
 	if err := checkState(command, r.state); err != nil {
 		return err
 	}
@@ -109,7 +109,7 @@ func (r *replaying) read(c *cli, command *cobra.Command) (err error) {
 		r.request.Mode = string(hook.ReplayRetry)
 	}
 	if err := r.request.Rate.UnmarshalText([]byte(r.rate)); err != nil {
-		return wrongUsage(command, "--rate: %s", err)
+		return shell.WrongUsage(command, "--rate: %s", err)
 	}
 	if r.request.Select.Events, err = ids[hook.EventID](command, "event", r.events); err != nil {
 		return err
@@ -132,7 +132,7 @@ func ids[I ~int64, P interface {
 	for _, text := range texts {
 		id, err := hook.ParseID[I, P](text)
 		if err != nil {
-			return nil, wrongUsage(command, "--%s: %s", flag, err)
+			return nil, shell.WrongUsage(command, "--%s: %s", flag, err)
 		}
 		all = append(all, id)
 	}
@@ -142,13 +142,13 @@ func ids[I ~int64, P interface {
 func (r *replaying) readStop(command *cobra.Command) error {
 	if r.stopErrors == "" {
 		if r.stopAfter != 0 {
-			return wrongUsage(command, "--stop-after goes with --stop-errors: say how many may fail")
+			return shell.WrongUsage(command, "--stop-after goes with --stop-errors: say how many may fail")
 		}
 		return nil
 	}
 	percent, err := strconv.ParseFloat(strings.TrimSpace(strings.TrimSuffix(r.stopErrors, "%")), 64)
 	if err != nil {
-		return wrongUsage(command, "--stop-errors: %q is no percentage: write 10%%", r.stopErrors)
+		return shell.WrongUsage(command, "--stop-errors: %q is no percentage: write 10%%", r.stopErrors)
 	}
 	r.request.Stop = &hook.StopRule{ErrorPercent: percent, After: r.stopAfter}
 	return nil
@@ -166,17 +166,17 @@ func (r *replaying) readEdit(c *cli, command *cobra.Command) error {
 		return nil
 	case r.edit == "-":
 		if !r.yes && !r.dryRun {
-			return wrongUsage(command, "--edit - leaves nothing to answer with: add --yes or --dry-run")
+			return shell.WrongUsage(command, "--edit - leaves nothing to answer with: add --yes or --dry-run")
 		}
-		text, err = io.ReadAll(io.LimitReader(c.in, maxEdit))
+		text, err = io.ReadAll(io.LimitReader(c.In, maxEdit))
 	case isFile:
-		text, err = c.readFile(name)
+		text, err = c.ReadFile(name)
 	}
 	if err != nil {
 		return hook.Errorf(hook.KindInvalid, "the edit cannot be read: %w", err)
 	}
 	if !json.Valid(text) {
-		return wrongUsage(command, `--edit: it is not JSON: write an object that names what changes, such as '{"status": "open"}'`)
+		return shell.WrongUsage(command, `--edit: it is not JSON: write an object that names what changes, such as '{"status": "open"}'`)
 	}
 	r.request.Edit = text
 	return nil
@@ -184,17 +184,17 @@ func (r *replaying) readEdit(c *cli, command *cobra.Command) error {
 
 // run plans, asks, starts and watches.
 func (r *replaying) run(c *cli, command *cobra.Command, server *client.Client) error {
-	if !r.yes && !r.dryRun && (c.json || !c.asks) {
-		return wrongUsage(command, "nobody is there to confirm the plan: add --yes, or --dry-run to see it")
+	if !r.yes && !r.dryRun && (c.JSON || !c.Asks) {
+		return shell.WrongUsage(command, "nobody is there to confirm the plan: add --yes, or --dry-run to see it")
 	}
 	plan, err := server.PlanReplay(command.Context(), r.request)
 	if err != nil {
 		return err
 	}
-	if r.dryRun && c.json {
-		return c.printJSON(plan)
+	if r.dryRun && c.JSON {
+		return c.PrintJSON(plan)
 	}
-	if !c.json {
+	if !c.JSON {
 		if err := c.showPlan(&plan.Plan, r.retry); err != nil {
 			return err
 		}
@@ -210,10 +210,10 @@ func (r *replaying) run(c *cli, command *cobra.Command, server *client.Client) e
 		return err
 	}
 	if r.detach {
-		if c.json {
-			return c.printJSON(started)
+		if c.JSON {
+			return c.PrintJSON(started)
 		}
-		return c.printf("%s is running: \"malote replay show %s\" tells how far it is.\n", started.ID, started.ID)
+		return c.Printf("%s is running: \"malote replay show %s\" tells how far it is.\n", started.ID, started.ID)
 	}
 	return c.watchReplay(command, server, &watched{replay: started, planned: plan.Deliveries})
 }
@@ -226,7 +226,7 @@ func (r *replaying) agree(c *cli, plan *replay.Plan) error {
 	if r.yes {
 		return nil
 	}
-	agreed, err := c.confirm(fmt.Sprintf("Start %s? [y/N] ", plural(int(plan.Deliveries), "delivery")))
+	agreed, err := c.confirm(fmt.Sprintf("Start %s? [y/N] ", shell.Plural(int(plan.Deliveries), "delivery")))
 	if err == nil && !agreed {
 		err = errors.New("nothing was started")
 	}
@@ -235,10 +235,10 @@ func (r *replaying) agree(c *cli, plan *replay.Plan) error {
 
 // confirm asks a yes-or-no question; no is the default.
 func (c *cli) confirm(question string) (bool, error) {
-	if err := c.printf("\n%s", question); err != nil {
+	if err := c.Printf("\n%s", question); err != nil {
 		return false, err
 	}
-	line, err := bufio.NewReader(io.LimitReader(c.in, maxAnswer)).ReadString('\n')
+	line, err := bufio.NewReader(io.LimitReader(c.In, maxAnswer)).ReadString('\n')
 	if err != nil && !errors.Is(err, io.EOF) {
 		return false, fmt.Errorf("read the answer: %w", err)
 	}
@@ -255,41 +255,41 @@ func (c *cli) showPlan(plan *replay.Plan, retry bool) error {
 	if !plan.Exact {
 		about = "about "
 	}
-	d := &details{}
-	d.add("looked at", text(about+strconv.FormatInt(plan.Looked, 10)))
-	d.add("chosen", text(about+strconv.FormatInt(plan.Selected, 10)))
-	d.add("deliveries", text(about+strconv.FormatInt(plan.Deliveries, 10)))
-	d.add("takes", text(fmt.Sprintf("about %s at %s", plan.Duration, plan.Rate)))
-	if err := d.write(c); err != nil {
+	d := &shell.Details{}
+	d.Add("looked at", shell.Text(about+strconv.FormatInt(plan.Looked, 10)))
+	d.Add("chosen", shell.Text(about+strconv.FormatInt(plan.Selected, 10)))
+	d.Add("deliveries", shell.Text(about+strconv.FormatInt(plan.Deliveries, 10)))
+	d.Add("takes", shell.Text(fmt.Sprintf("about %s at %s", plan.Duration, plan.Rate)))
+	if err := d.Write(c.Shell); err != nil {
 		return err
 	}
-	destinations := newTable("DESTINATION", "DELIVERIES")
+	destinations := shell.NewTable("DESTINATION", "DELIVERIES")
 	for i := range plan.Destinations {
-		destinations.add(text(plan.Destinations[i].Name), text(plan.Destinations[i].Deliveries))
+		destinations.Add(shell.Text(plan.Destinations[i].Name), shell.Text(plan.Destinations[i].Deliveries))
 	}
-	connections := newTable("CONNECTION", "DELIVERIES")
+	connections := shell.NewTable("CONNECTION", "DELIVERIES")
 	for i := range plan.Connections {
-		connections.add(text(plan.Connections[i].Name), text(plan.Connections[i].Deliveries))
+		connections.Add(shell.Text(plan.Connections[i].Name), shell.Text(plan.Connections[i].Deliveries))
 	}
-	tables := []*table{destinations, connections, sampleTable(plan, retry)}
+	tables := []*shell.Table{destinations, connections, sampleTable(plan, retry)}
 	for _, t := range tables {
-		if len(t.rows) == 0 {
+		if t.Empty() {
 			continue
 		}
-		if err := c.printf("\n"); err != nil {
+		if err := c.Printf("\n"); err != nil {
 			return err
 		}
-		if err := t.write(c.out, c.color(), ""); err != nil {
+		if err := t.Write(c.Shell, ""); err != nil {
 			return err
 		}
 	}
 	if len(plan.Warnings) > 0 {
-		if err := c.printf("\n"); err != nil {
+		if err := c.Printf("\n"); err != nil {
 			return err
 		}
 	}
 	for _, warning := range plan.Warnings {
-		if err := c.printf("%s %s\n", paint(cell{text: "Note:", color: yellow}, c.color()), printable(warning)); err != nil {
+		if err := c.Printf("%s %s\n", shell.Paint(shell.Cell{Text: "Note:", Color: shell.Yellow}, c.Color()), shell.Printable(warning)); err != nil {
 			return err
 		}
 	}
@@ -297,24 +297,24 @@ func (c *cli) showPlan(plan *replay.Plan, retry bool) error {
 }
 
 // sampleTable shows some of what is chosen, and what an edit makes of it.
-func sampleTable(plan *replay.Plan, retry bool) *table {
+func sampleTable(plan *replay.Plan, retry bool) *shell.Table {
 	head := []string{"EVENT", "TYPE", "KEY", "PAYLOAD"}
 	if retry {
 		head[0] = "DELIVERY"
 	}
-	t := newTable(head...)
+	t := shell.NewTable(head...)
 	for i := range plan.Sample {
 		s := &plan.Sample[i]
-		id := text(s.Event)
+		id := shell.Text(s.Event)
 		if retry && len(s.Deliveries) > 0 {
-			id = text(s.Deliveries[0])
+			id = shell.Text(s.Deliveries[0])
 		}
-		t.add(id, text(s.Type), dash(s.Key), text(s.Before))
+		t.Add(id, shell.Text(s.Type), shell.Dash(s.Key), shell.Text(s.Before))
 		switch {
 		case s.Skipped != "":
-			t.add(cell{}, cell{}, cell{}, cell{text: "left out: " + s.Skipped, color: yellow})
+			t.Add(shell.Cell{}, shell.Cell{}, shell.Cell{}, shell.Cell{Text: "left out: " + s.Skipped, Color: shell.Yellow})
 		case s.After != "":
-			t.add(cell{}, cell{}, cell{}, cell{text: s.After, color: green})
+			t.Add(shell.Cell{}, shell.Cell{}, shell.Cell{}, shell.Cell{Text: s.After, Color: shell.Green})
 		}
 	}
 	return t

@@ -11,6 +11,7 @@ import (
 
 	"malote.dev/malote/internal/client"
 	"malote.dev/malote/internal/hook"
+	"malote.dev/malote/internal/shell"
 )
 
 // How often the progress of a replay is asked for: soon at first, because most are
@@ -37,7 +38,7 @@ func (c *cli) watchReplay(command *cobra.Command, server *client.Client, w *watc
 	defer timer.Stop()
 	ctx := command.Context()
 	for {
-		if !c.json {
+		if !c.JSON {
 			if err := w.show(c); err != nil {
 				return err
 			}
@@ -65,30 +66,30 @@ func (c *cli) watchReplay(command *cobra.Command, server *client.Client, w *watc
 
 // detached says how to come back to a replay that goes on.
 func (c *cli) detached(r *hook.Replay) error {
-	if c.json {
-		return c.printJSON(r)
+	if c.JSON {
+		return c.PrintJSON(r)
 	}
-	return c.printf("\n%s goes on: \"malote replay show %s\" tells how far it is, \"malote replay cancel %s\" ends it.\n", r.ID, r.ID, r.ID)
+	return c.Printf("\n%s goes on: \"malote replay show %s\" tells how far it is, \"malote replay cancel %s\" ends it.\n", r.ID, r.ID, r.ID)
 }
 
 // show prints how far the replay is: on a terminal over the line before, else a line
 // from time to time.
 func (w *watched) show(c *cli) error {
-	line := w.text(c.colored)
-	if c.colored {
+	line := w.text(c.Colored)
+	if c.Colored {
 		end := ""
 		if w.replay.State.Final() {
 			end = "\n"
 		}
 		padding := strings.Repeat(" ", max(0, len([]rune(w.line))-len([]rune(line))))
 		w.line = line
-		return c.printf("\r%s%s%s", line, padding, end)
+		return c.Printf("\r%s%s%s", line, padding, end)
 	}
-	if line == w.line || !w.replay.State.Final() && w.line != "" && c.now().Sub(w.lineAt) < linePause {
+	if line == w.line || !w.replay.State.Final() && w.line != "" && c.Now().Sub(w.lineAt) < linePause {
 		return nil
 	}
-	w.line, w.lineAt = line, c.now()
-	return c.printf("%s\n", line)
+	w.line, w.lineAt = line, c.Now()
+	return c.Printf("%s\n", line)
 }
 
 // barWidth is how wide the bar is, in characters.
@@ -103,11 +104,16 @@ func (w *watched) text(bar bool) string {
 		total = max(p.Made, 1)
 	}
 	var b strings.Builder
-	if bar {
+	known := w.planned > 0 || w.replay.State.Final()
+	if bar && known {
 		full := int(min(barWidth, barWidth*ended/total))
 		fmt.Fprintf(&b, "[%s%s] ", strings.Repeat("█", full), strings.Repeat("░", barWidth-full))
 	}
-	fmt.Fprintf(&b, "%s: %d of %d delivered", w.replay.State, p.Succeeded, total)
+	fmt.Fprintf(&b, "%s: %d", w.replay.State, p.Succeeded)
+	if known {
+		fmt.Fprintf(&b, " of %d", total)
+	}
+	b.WriteString(" delivered")
 	if p.Failed > 0 {
 		fmt.Fprintf(&b, ", %d failed", p.Failed)
 	}
@@ -125,8 +131,8 @@ func (w *watched) text(bar bool) string {
 
 // replayEnded says how a replay ended; what is less than everything is a failure.
 func (c *cli) replayEnded(r *hook.Replay) error {
-	if c.json {
-		if err := c.printJSON(r); err != nil {
+	if c.JSON {
+		if err := c.PrintJSON(r); err != nil {
 			return err
 		}
 	}
@@ -135,44 +141,44 @@ func (c *cli) replayEnded(r *hook.Replay) error {
 		return hook.Errorf(hook.KindInternal, "%s was %s: %s", r.ID, r.State, r.Reason)
 	case r.Progress.Failed > 0:
 		return hook.Errorf(hook.KindInternal, "%d of %s failed: \"malote deliveries --state failed\" shows them",
-			r.Progress.Failed, plural(int(r.Progress.Made), "delivery"))
+			r.Progress.Failed, shell.Plural(int(r.Progress.Made), "delivery"))
 	default:
 		return nil
 	}
 }
 
 func (c *cli) replayList() *cobra.Command {
-	limit := defaultLimit
+	limit := shell.DefaultLimit
 	command := &cobra.Command{Use: "list", Short: "List replays, the newest first", Args: noArguments}
 	command.Flags().IntVar(&limit, "limit", limit, "how many at the most, as a `NUMBER`; 0 for all")
-	return c.withJSON(c.withServer(command, func(command *cobra.Command, server *client.Client, _ []string) error {
-		row := func(r hook.Replay) []cell {
+	return c.WithJSON(c.WithServer(command, func(command *cobra.Command, server *client.Client, _ []string) error {
+		row := func(r hook.Replay) []shell.Cell {
 			p := &r.Progress
-			return []cell{
-				text(r.ID), replayCell(r.State), c.ago(r.CreatedAt), text(r.CreatedBy), text(r.Mode),
-				text(p.Made), text(p.Succeeded), text(p.Failed), text(p.Open()),
-				{text: r.Reason, color: faint},
+			return []shell.Cell{
+				shell.Text(r.ID), replayCell(r.State), c.Ago(r.CreatedAt), shell.Text(r.CreatedBy), shell.Text(r.Mode),
+				shell.Text(p.Made), shell.Text(p.Succeeded), shell.Text(p.Failed), shell.Text(p.Open()),
+				{Text: r.Reason, Color: shell.Faint},
 			}
 		}
-		table := columns[hook.Replay]{
-			head: []string{"ID", "STATE", "STARTED", "BY", "MODE", "MADE", "SUCCEEDED", "FAILED", "OPEN", "REASON"}, row: row,
+		table := shell.Columns[hook.Replay]{
+			Head: []string{"ID", "STATE", "STARTED", "BY", "MODE", "MADE", "SUCCEEDED", "FAILED", "OPEN", "REASON"}, Row: row,
 		}
-		return show(c, server.Replays(command.Context(), limit), table, "There are no replays.")
+		return shell.Show(c.Shell, server.Replays(command.Context(), limit), table, "There are no replays.")
 	}))
 }
 
-func replayCell(state hook.ReplayState) cell {
-	colors := map[hook.ReplayState]color{
-		hook.ReplayRunning: yellow, hook.ReplayCompleted: green, hook.ReplayStopped: red, hook.ReplayCanceled: faint,
+func replayCell(state hook.ReplayState) shell.Cell {
+	colors := map[hook.ReplayState]shell.Color{
+		hook.ReplayRunning: shell.Yellow, hook.ReplayCompleted: shell.Green, hook.ReplayStopped: shell.Red, hook.ReplayCanceled: shell.Faint,
 	}
-	return cell{text: string(state), color: colors[state]}
+	return shell.Cell{Text: string(state), Color: colors[state]}
 }
 
 func (c *cli) replayShow() *cobra.Command {
 	watch := false
-	command := &cobra.Command{Use: "show ID", Short: "Show one replay and how far it is", Args: one("the ID of a replay")}
+	command := &cobra.Command{Use: "show ID", Short: "Show one replay and how far it is", Args: shell.One("the ID of a replay")}
 	command.Flags().BoolVar(&watch, "watch", false, "show the progress until it has ended")
-	return c.withJSON(c.withServer(command, func(command *cobra.Command, server *client.Client, args []string) error {
+	return c.WithJSON(c.WithServer(command, func(command *cobra.Command, server *client.Client, args []string) error {
 		r, err := server.Replay(command.Context(), args[0])
 		if err != nil {
 			return err
@@ -180,8 +186,8 @@ func (c *cli) replayShow() *cobra.Command {
 		if watch {
 			return c.watchReplay(command, server, &watched{replay: r})
 		}
-		if c.json {
-			return c.printJSON(r)
+		if c.JSON {
+			return c.PrintJSON(r)
 		}
 		names, err := server.Names(command.Context())
 		if err != nil {
@@ -193,27 +199,27 @@ func (c *cli) replayShow() *cobra.Command {
 
 func (c *cli) showReplay(r *hook.Replay, names *client.Names) error {
 	p := &r.Progress
-	d := &details{}
-	d.add("id", text(r.ID))
-	d.add("state", replayCell(r.State))
-	d.add("reason", dash(r.Reason))
-	d.add("mode", text(r.Mode))
+	d := &shell.Details{}
+	d.Add("id", shell.Text(r.ID))
+	d.Add("state", replayCell(r.State))
+	d.Add("reason", shell.Dash(r.Reason))
+	d.Add("mode", shell.Text(r.Mode))
 	for _, line := range c.selectionLines(r, names) {
-		d.add(line[0], text(line[1]))
+		d.Add(line[0], shell.Text(line[1]))
 	}
-	d.add("rate", text(r.Rate))
+	d.Add("rate", shell.Text(r.Rate))
 	if r.Stop != nil {
-		d.add("stops", text(fmt.Sprintf("when more than %g %% of its attempts fail", r.Stop.ErrorPercent)))
+		d.Add("stops", shell.Text(fmt.Sprintf("when more than %g %% of its attempts fail", r.Stop.ErrorPercent)))
 	}
-	d.add("started", text(c.stamp(r.CreatedAt)+" by "+r.CreatedBy))
+	d.Add("started", shell.Text(c.Stamp(r.CreatedAt)+" by "+r.CreatedBy))
 	if r.EndedAt != nil {
-		d.add("ended", text(c.stamp(*r.EndedAt)))
+		d.Add("ended", shell.Text(c.Stamp(*r.EndedAt)))
 	}
-	d.add("looked at", text(fmt.Sprintf("%d, of which %d were chosen, and %d of these left out", p.Looked, p.Selected, p.Skipped)))
-	d.add("deliveries", text(fmt.Sprintf("%d made: %d succeeded, %d failed, %d canceled, %d under way",
+	d.Add("looked at", shell.Text(fmt.Sprintf("%d, of which %d were chosen, and %d of these left out", p.Looked, p.Selected, p.Skipped)))
+	d.Add("deliveries", shell.Text(fmt.Sprintf("%d made: %d succeeded, %d failed, %d canceled, %d under way",
 		p.Made, p.Succeeded, p.Failed, p.Canceled, p.Open())))
-	d.add("attempts", text(fmt.Sprintf("%d, of which %d were errors", p.Attempts, p.Errors)))
-	return d.write(c)
+	d.Add("attempts", shell.Text(fmt.Sprintf("%d, of which %d were errors", p.Attempts, p.Errors)))
+	return d.Write(c.Shell)
 }
 
 // selectionLines says what a replay chose and what it does with it.
@@ -227,11 +233,11 @@ func (c *cli) selectionLines(r *hook.Replay, names *client.Names) (lines [][2]st
 		if at.IsZero() {
 			return ""
 		}
-		return c.stamp(at)
+		return c.Stamp(at)
 	}
 	s := &r.Select
 	if s.Source != 0 {
-		add("source", named(names.Sources, s.Source))
+		add("source", shell.Named(names.Sources, s.Source))
 	}
 	add("type", s.Type)
 	add("key", s.Key)
@@ -240,23 +246,23 @@ func (c *cli) selectionLines(r *hook.Replay, names *client.Names) (lines [][2]st
 	add("after", moment(s.After))
 	add("before", moment(s.Before))
 	if s.Connection != 0 {
-		add("connection", named(names.Connections, s.Connection))
+		add("connection", shell.Named(names.Connections, s.Connection))
 	}
 	if s.Destination != 0 {
-		add("destination", named(names.Destinations, s.Destination))
+		add("destination", shell.Named(names.Destinations, s.Destination))
 	}
 	if s.State != 0 {
 		add("in state", s.State.String())
 	}
 	if n := len(s.Events); n > 0 {
-		add("events", plural(n, "event")+" by id")
+		add("events", shell.Plural(n, "event")+" by id")
 	}
 	if n := len(s.Deliveries); n > 0 {
-		add("deliveries", plural(n, "delivery")+" by id")
+		add("deliveries", shell.Plural(n, "delivery")+" by id")
 	}
 	add("rules", string(r.Rules))
 	if r.To != 0 {
-		add("to", named(names.Destinations, r.To))
+		add("to", shell.Named(names.Destinations, r.To))
 	}
 	add("edit", string(r.Edit))
 	return lines
@@ -264,16 +270,16 @@ func (c *cli) selectionLines(r *hook.Replay, names *client.Names) (lines [][2]st
 
 func (c *cli) replayCancel() *cobra.Command {
 	command := &cobra.Command{
-		Use: "cancel ID", Short: "Cancel a replay, and what it made and has not begun", Args: one("the ID of a replay"),
+		Use: "cancel ID", Short: "Cancel a replay, and what it made and has not begun", Args: shell.One("the ID of a replay"),
 	}
-	return c.withJSON(c.withServer(command, func(command *cobra.Command, server *client.Client, args []string) error {
+	return c.WithJSON(c.WithServer(command, func(command *cobra.Command, server *client.Client, args []string) error {
 		r, err := server.CancelReplay(command.Context(), args[0])
 		if err != nil {
 			return err
 		}
-		if c.json {
-			return c.printJSON(r)
+		if c.JSON {
+			return c.PrintJSON(r)
 		}
-		return c.printf("%s is %s: %d of the %d deliveries that it made succeeded.\n", r.ID, r.State, r.Progress.Succeeded, r.Progress.Made)
+		return c.Printf("%s is %s: %d of the %d deliveries that it made succeeded.\n", r.ID, r.State, r.Progress.Succeeded, r.Progress.Made)
 	}))
 }

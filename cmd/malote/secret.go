@@ -6,6 +6,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"malote.dev/malote/internal/client"
+	"malote.dev/malote/internal/shell"
 )
 
 func (c *cli) secretCommand() *cobra.Command {
@@ -14,19 +15,19 @@ func (c *cli) secretCommand() *cobra.Command {
 		Short: "Show what a destination verifies its deliveries with",
 		Long: `Show what the receiver at a destination verifies its deliveries with: the signing secret,
 all of them while rotating, the newest first; or the public key of an Ed25519 signature.`,
-		Args: one("the name or id of a destination"),
+		Args: shell.One("the name or id of a destination"),
 	}
-	return c.withJSON(c.withServer(command, func(command *cobra.Command, server *client.Client, args []string) error {
+	return c.WithJSON(c.WithServer(command, func(command *cobra.Command, server *client.Client, args []string) error {
 		secret, err := server.SigningSecret(command.Context(), args[0])
 		switch {
 		case err != nil:
 			return err
-		case c.json:
-			return c.printJSON(secret)
+		case c.JSON:
+			return c.PrintJSON(secret)
 		case secret.PublicKey != "":
-			return c.printf("%s\n", secret.PublicKey)
+			return c.Printf("%s\n", secret.PublicKey)
 		default:
-			return c.printf("%s\n", strings.Join(secret.Secrets, "\n"))
+			return c.Printf("%s\n", strings.Join(secret.Secrets, "\n"))
 		}
 	}))
 }

@@ -13,6 +13,7 @@ import (
 	"malote.dev/malote/internal/api"
 	"malote.dev/malote/internal/client"
 	"malote.dev/malote/internal/hook"
+	"malote.dev/malote/internal/shell"
 	"malote.dev/malote/internal/signature"
 	"malote.dev/malote/internal/strict"
 )
@@ -35,7 +36,7 @@ signed as a sender would, to try out the source's verification.
 
 --data is the payload here. The data folder, where the admin token is read when none is
 given, is named by MALOTE_DATA or by the configuration file.`,
-		Args: one("the name or id of a source"),
+		Args: shell.One("the name or id of a source"),
 		Example: `  malote send shop --type orders/create --payload '{"id": 1}'
   malote send shop --payload @order.json --sign shopify --secret "$SHOP_SECRET" --header 'X-Shopify-Topic: orders/create'
   generate-orders | malote send shop --payload -`,
@@ -49,9 +50,9 @@ given, is named by MALOTE_DATA or by the configuration file.`,
 	flags.StringArrayVar(&s.headers, "header", nil, "`HEADER` as 'Name: value' (repeatable)")
 	flags.StringVar(&s.sign, "sign", "", "post to /in/SOURCE, signed by this `SCHEME`: "+strings.Join(signature.SignSchemes(), ", ")+", or none")
 	flags.StringVar(&s.secret, "secret", "", "`SECRET` for --sign")
-	return c.withJSON(c.withServer(command, func(command *cobra.Command, server *client.Client, args []string) error {
+	return c.WithJSON(c.WithServer(command, func(command *cobra.Command, server *client.Client, args []string) error {
 		if command.Flags().Changed("payload") && command.Flags().Changed("data") {
-			return wrongUsage(command, "--payload and --data are two names of the same: give one of them")
+			return shell.WrongUsage(command, "--payload and --data are two names of the same: give one of them")
 		}
 		payload, err := s.payload(c)
 		if err != nil {
@@ -66,7 +67,7 @@ given, is named by MALOTE_DATA or by the configuration file.`,
 			return s.post(c, command, server, request)
 		}
 		if s.secret != "" {
-			return wrongUsage(command, "--secret goes with --sign: name the scheme")
+			return shell.WrongUsage(command, "--secret goes with --sign: name the scheme")
 		}
 		return s.publish(c, command, server, request)
 	}))
@@ -79,7 +80,7 @@ func (s *sending) payload(c *cli) ([]byte, error) {
 	name, isFile := strings.CutPrefix(s.data, "@")
 	switch {
 	case s.data == "-":
-		data, err := io.ReadAll(io.LimitReader(c.in, maxPayload+1))
+		data, err := io.ReadAll(io.LimitReader(c.In, maxPayload+1))
 		if err != nil {
 			return nil, fmt.Errorf("read the standard input: %w", err)
 		}
@@ -88,7 +89,7 @@ func (s *sending) payload(c *cli) ([]byte, error) {
 		}
 		return data, nil
 	case isFile:
-		data, err := c.readFile(name)
+		data, err := c.ReadFile(name)
 		if err != nil {
 			return nil, hook.Errorf(hook.KindInvalid, "the payload cannot be read: %w", err)
 		}
@@ -103,7 +104,7 @@ func (s *sending) header(command *cobra.Command) (http.Header, error) {
 	for _, line := range s.headers {
 		name, value, ok := strings.Cut(line, ":")
 		if name = strings.TrimSpace(name); !ok || name == "" {
-			return nil, wrongUsage(command, "--header: %q has no name and value: write 'Name: value'", line)
+			return nil, shell.WrongUsage(command, "--header: %q has no name and value: write 'Name: value'", line)
 		}
 		header.Add(name, strings.TrimSpace(value))
 	}
@@ -125,19 +126,19 @@ func (s *sending) publish(c *cli, command *cobra.Command, server *client.Client,
 	if err != nil {
 		return err
 	}
-	if c.json {
-		return c.printJSON(receipt)
+	if c.JSON {
+		return c.PrintJSON(receipt)
 	}
 	if receipt.Duplicate {
-		return c.printf("%s (a duplicate: it was accepted before)\n", receipt.ID)
+		return c.Printf("%s (a duplicate: it was accepted before)\n", receipt.ID)
 	}
-	return c.printf("%s\n", receipt.ID)
+	return c.Printf("%s\n", receipt.ID)
 }
 
 // post sends the payload as a sender outside would.
 func (s *sending) post(c *cli, command *cobra.Command, server *client.Client, request *client.Incoming) error {
 	if s.eventType != "" || s.key != "" {
-		return wrongUsage(command, "with --sign the source reads type and key from the request: give them by --header or in the data")
+		return shell.WrongUsage(command, "with --sign the source reads type and key from the request: give them by --header or in the data")
 	}
 	if request.Header.Get("Content-Type") == "" {
 		request.Header.Set("Content-Type", "application/json")
@@ -151,12 +152,12 @@ func (s *sending) post(c *cli, command *cobra.Command, server *client.Client, re
 	}
 	if status < http.StatusOK || status >= http.StatusMultipleChoices {
 		return hook.Errorf(hook.KindInvalid, "%s answers %d: %s; \"malote refused --source %s\" says why",
-			server.SourceURL(request.Source), status, strings.TrimSpace(printable(string(body))), request.Source)
+			server.SourceURL(request.Source), status, strings.TrimSpace(shell.Printable(string(body))), request.Source)
 	}
-	if c.json {
-		return c.printJSON(map[string]any{"status": status, "body": string(body)})
+	if c.JSON {
+		return c.PrintJSON(map[string]any{"status": status, "body": string(body)})
 	}
-	return c.printf("%d %s\n", status, printable(string(body)))
+	return c.Printf("%d %s\n", status, shell.Printable(string(body)))
 }
 
 func (s *sending) signRequest(c *cli, command *cobra.Command, server *client.Client, request *client.Incoming) error {
@@ -164,16 +165,16 @@ func (s *sending) signRequest(c *cli, command *cobra.Command, server *client.Cli
 		return nil
 	}
 	if schemes := signature.SignSchemes(); strict.Nearest(s.sign, schemes) != s.sign {
-		return wrongUsage(command, "--sign: unknown scheme %q%s", s.sign, strict.Suggest(s.sign, schemes))
+		return shell.WrongUsage(command, "--sign: unknown scheme %q%s", s.sign, strict.Suggest(s.sign, schemes))
 	}
 	if s.secret == "" {
-		return wrongUsage(command, "--sign needs the source's secret: give it by --secret")
+		return shell.WrongUsage(command, "--sign needs the source's secret: give it by --secret")
 	}
 	signer, err := signature.NewSigner(&hook.Sign{Scheme: s.sign, Secret: hook.Secret(s.secret)})
 	if err != nil {
 		return errors.Join(errors.New("the request cannot be signed"), err)
 	}
-	now := c.now()
+	now := c.Now()
 	id := s.id
 	if id == "" {
 		id = hook.EventID(hook.NewIDs(0).Next(now)).String()

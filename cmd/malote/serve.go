@@ -29,14 +29,14 @@ signed orders, and an ERP that receives them, signed, and is sometimes busy.`,
 }
 
 func (c *cli) runner(command *cobra.Command, demo bool) *cobra.Command {
-	c.withSettings(command, config.GroupFiles, config.GroupNetwork, config.GroupRunning)
+	c.WithSettings(command, config.GroupFiles, config.GroupNetwork, config.GroupRunning)
 	command.Args = noArguments
 	command.RunE = func(command *cobra.Command, _ []string) error {
-		settings, _, err := c.settings(command)
+		settings, _, err := c.Settings(command)
 		if err != nil {
 			return err
 		}
-		return c.serve(command.Context(), settings, app.Options{Out: c.out, Log: c.err, Version: c.version, Environ: c.environ(), Demo: demo})
+		return c.serve(command.Context(), settings, app.Options{Out: c.Out, Log: c.Err, Version: c.Version, Environ: c.Environ(), Demo: demo})
 	}
 	return command
 }

@@ -8,10 +8,11 @@ import (
 	"malote.dev/malote/internal/api"
 	"malote.dev/malote/internal/client"
 	"malote.dev/malote/internal/hook"
+	"malote.dev/malote/internal/shell"
 )
 
 func (c *cli) tokenCommand() *cobra.Command {
-	command := &cobra.Command{Use: "token", Short: "Manage API tokens", Args: noArguments, RunE: needsSubCommand}
+	command := &cobra.Command{Use: "token", Short: "Manage API tokens", Args: noArguments, RunE: shell.NeedsSubCommand}
 	command.AddCommand(c.tokenCreate(), c.tokenList(), c.tokenRevoke())
 	return command
 }
@@ -30,69 +31,62 @@ tokens.`,
 	command.Flags().StringVar(&name, "name", "", "the `NAME` of who uses the token (needed)")
 	command.Flags().StringVar(&role, "role", role, "the `ROLE`, what it may do: viewer, operator or admin")
 	command.Flags().StringVar(&expires, "expires", "", "how long it works, a `DURATION` such as 90d; without it, for ever")
-	return c.withJSON(c.withServer(command, func(command *cobra.Command, server *client.Client, _ []string) error {
+	return c.WithJSON(c.WithServer(command, func(command *cobra.Command, server *client.Client, _ []string) error {
 		request := api.TokenIn{Name: name, Role: hook.Role(role)}
 		switch {
 		case name == "":
-			return wrongUsage(command, "a name is needed: write --name and who uses the token")
+			return shell.WrongUsage(command, "a name is needed: write --name and who uses the token")
 		case !request.Role.Valid():
-			return wrongUsage(command, "%q is not a role: write viewer, operator or admin", role)
+			return shell.WrongUsage(command, "%q is not a role: write viewer, operator or admin", role)
 		case expires != "":
 			span, err := hook.ParseDuration(expires)
 			if err != nil {
-				return wrongUsage(command, "--expires: %s", err)
+				return shell.WrongUsage(command, "--expires: %s", err)
 			}
-			end := c.now().Add(time.Duration(span))
+			end := c.Now().Add(time.Duration(span))
 			request.ExpiresAt = &end
 		}
 		created, err := server.CreateToken(command.Context(), request)
 		if err != nil {
 			return err
 		}
-		if c.json {
-			return c.printJSON(created)
+		if c.JSON {
+			return c.PrintJSON(created)
 		}
-		return c.printf("%s\nIt is shown this once. Its id is %s, its role %s.\n", created.Text, created.ID, created.Role)
+		return c.Printf("%s\nIt is shown this once. Its id is %s, its role %s.\n", created.Text, created.ID, created.Role)
 	}))
 }
 
 func (c *cli) tokenList() *cobra.Command {
 	command := &cobra.Command{Use: "list", Short: "List API tokens", Args: noArguments}
-	return c.withJSON(c.withServer(command, func(command *cobra.Command, server *client.Client, _ []string) error {
-		rows := newTable("ID", "NAME", "ROLE", "CREATED", "LAST USED", "EXPIRES")
+	return c.WithJSON(c.WithServer(command, func(command *cobra.Command, server *client.Client, _ []string) error {
+		rows := shell.NewTable("ID", "NAME", "ROLE", "CREATED", "LAST USED", "EXPIRES")
 		for token, err := range server.Tokens(command.Context()) {
 			switch {
 			case err != nil:
 				return err
-			case c.json:
-				if err := c.printJSON(token); err != nil {
+			case c.JSON:
+				if err := c.PrintJSON(token); err != nil {
 					return err
 				}
 			default:
-				rows.add(text(token.ID), text(token.Name), text(token.Role), c.ago(token.CreatedAt), c.ago(or(token.LastUsedAt)), c.ago(or(token.ExpiresAt)))
+				rows.Add(shell.Text(token.ID), shell.Text(token.Name), shell.Text(token.Role), c.Ago(token.CreatedAt),
+					c.Ago(shell.Or(token.LastUsedAt)), c.Ago(shell.Or(token.ExpiresAt)))
 			}
 		}
-		if c.json {
+		if c.JSON {
 			return nil
 		}
-		return rows.write(c.out, c.color(), "There are no tokens.")
+		return rows.Write(c.Shell, "There are no tokens.")
 	}))
 }
 
-// or returns the time that is pointed to; the zero time when there is none.
-func or(at *time.Time) time.Time {
-	if at == nil {
-		return time.Time{}
-	}
-	return *at
-}
-
 func (c *cli) tokenRevoke() *cobra.Command {
-	command := &cobra.Command{Use: "revoke ID", Short: "Revoke an API token at once", Args: one("the ID of a token")}
-	return c.withServer(command, func(command *cobra.Command, server *client.Client, args []string) error {
+	command := &cobra.Command{Use: "revoke ID", Short: "Revoke an API token at once", Args: shell.One("the ID of a token")}
+	return c.WithServer(command, func(command *cobra.Command, server *client.Client, args []string) error {
 		if err := server.RevokeToken(command.Context(), args[0]); err != nil {
 			return err
 		}
-		return c.printf("Revoked %s.\n", args[0])
+		return c.Printf("Revoked %s.\n", args[0])
 	})
 }

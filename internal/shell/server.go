@@ -1,4 +1,4 @@
-package main
+package shell
 
 import (
 	"errors"
@@ -15,14 +15,14 @@ import (
 	"malote.dev/malote/internal/hook"
 )
 
-// remote is the work of a command that talks to a server.
-type remote func(command *cobra.Command, api *client.Client, args []string) error
+// Remote is the work of a command that talks to a server.
+type Remote func(command *cobra.Command, api *client.Client, args []string) error
 
-// withServer makes a command talk to a server.
-func (c *cli) withServer(command *cobra.Command, work remote) *cobra.Command {
-	c.withSettings(command, config.GroupClient)
+// WithServer makes a command talk to a server.
+func (s *Shell) WithServer(command *cobra.Command, work Remote) *cobra.Command {
+	s.WithSettings(command, config.GroupClient)
 	command.RunE = func(command *cobra.Command, args []string) error {
-		api, err := c.connect(command)
+		api, err := s.Connect(command)
 		if err != nil {
 			return err
 		}
@@ -31,26 +31,26 @@ func (c *cli) withServer(command *cobra.Command, work remote) *cobra.Command {
 	return command
 }
 
-// withJSON gives a command the flag --json.
-func (c *cli) withJSON(command *cobra.Command) *cobra.Command {
-	command.Flags().BoolVar(&c.json, "json", false, "print JSON for programs, one value a line")
+// WithJSON gives a command the flag --json.
+func (s *Shell) WithJSON(command *cobra.Command) *cobra.Command {
+	command.Flags().BoolVar(&s.JSON, "json", false, "print JSON for programs, one value a line")
 	return command
 }
 
-// connect returns a client of the server that the settings name.
-func (c *cli) connect(command *cobra.Command) (*client.Client, error) {
-	settings, origins, err := c.settings(command)
+// Connect returns a client of the server that the settings name.
+func (s *Shell) Connect(command *cobra.Command) (*client.Client, error) {
+	settings, origins, err := s.Settings(command)
 	if err != nil {
 		return nil, err
 	}
 	if origins["server"] == "default" && origins["listen"] != "default" {
 		settings.Server = local(&settings)
 	}
-	token, hint, err := c.token(&settings)
+	token, hint, err := s.token(&settings)
 	if err != nil {
 		return nil, err
 	}
-	return client.New(client.Options{Server: settings.Server, Token: token, TokenHint: hint, Version: c.version})
+	return client.New(client.Options{Server: settings.Server, Token: token, TokenHint: hint, Version: s.Version})
 }
 
 // local is where a server with these settings is reached from this machine.
@@ -70,12 +70,12 @@ func local(settings *config.Settings) string {
 }
 
 // token returns the API token, and what to tell somebody whose token is not accepted.
-func (c *cli) token(settings *config.Settings) (token hook.Secret, hint string, err error) {
+func (s *Shell) token(settings *config.Settings) (token hook.Secret, hint string, err error) {
 	if settings.Token != "" {
 		return settings.Token, "an admin makes new ones with \"malote token create\"", nil
 	}
 	name := filepath.Join(settings.Data, app.AdminTokenFile)
-	data, err := c.readFile(name)
+	data, err := s.ReadFile(name)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
 		return "", "the server's first start writes one to the file " + app.AdminTokenFile + " of its data folder (there is none in " +
