@@ -368,31 +368,24 @@ func (s *server) resumeDestination(ctx context.Context, in *rest.One) (*rest.Out
 	return s.followDestination(ctx, &d)
 }
 
-// followDestination holds or releases what waits for a destination. What is held by a
+// followDestination holds or releases what waits for a destination, also what a replay
+// led there or went there before its connection was changed. What is held by a
 // connection that is paused by itself stays held.
 func (s *server) followDestination(ctx context.Context, d *hook.Destination) (*rest.Out[PauseOut], error) {
+	scope := store.Scope{Project: d.Project, Destination: d.ID}
 	if d.Paused {
-		return s.follow(ctx, store.Scope{Project: d.Project, Destination: d.ID}, true, d.PauseReason)
+		return s.follow(ctx, scope, true, d.PauseReason)
 	}
 	defer s.Deliver.Wake(d.ID)
-	total := PauseOut{}
-	var connections []hook.ConnectionID
 	err := lookup.Each(ctx, s.Store.Connections(), d.Project, func(c *hook.Connection) {
-		if c.Destination == d.ID && !c.Paused {
-			connections = append(connections, c.ID)
+		if c.Paused {
+			scope.Except = append(scope.Except, c.ID)
 		}
 	})
 	if err != nil {
 		return nil, err
 	}
-	for _, id := range connections {
-		released, err := s.follow(ctx, store.Scope{Project: d.Project, Connection: id}, false, "")
-		if err != nil {
-			return nil, err
-		}
-		total.Deliveries += released.Body.Deliveries
-	}
-	return rest.Answer(total), nil
+	return s.follow(ctx, scope, false, "")
 }
 
 // follow holds or releases the deliveries that wait in a scope. It goes on when the

@@ -62,13 +62,19 @@ func (r *Resumer) Run(ctx context.Context) error {
 // look releases what nothing holds. A pause that comes meanwhile does no harm: the
 // engine holds again what it is not to attempt.
 func (r *Resumer) look(ctx context.Context) error {
-	backlogs := map[hook.ProjectID]map[hook.DestinationID]map[hook.State]int64{}
-	resumed := map[hook.DestinationID]bool{}
+	paused := map[hook.ProjectID][]hook.ConnectionID{}
+	resumed := map[hook.DestinationID]hook.ProjectID{}
 	for route := range r.options.Routes() {
-		if route.Connection.Paused || route.Destination.Paused {
-			continue
+		project := route.Connection.Project
+		if route.Connection.Paused {
+			paused[project] = append(paused[project], route.Connection.ID)
 		}
-		project, to := route.Connection.Project, route.Destination.ID
+		if !route.Destination.Paused {
+			resumed[route.Destination.ID] = project
+		}
+	}
+	backlogs := map[hook.ProjectID]map[hook.DestinationID]map[hook.State]int64{}
+	for to, project := range resumed {
 		backlog, ok := backlogs[project]
 		if !ok {
 			var err error
@@ -80,11 +86,10 @@ func (r *Resumer) look(ctx context.Context) error {
 		if backlog[to][hook.StateHeld] == 0 {
 			continue
 		}
-		if !resumed[to] {
-			resumed[to] = true
-			r.options.Resume(to)
-		}
-		scope := store.Scope{Project: project, Connection: route.Connection.ID, Cause: hook.CausePaused}
+		r.options.Resume(to)
+		// Not only over the connections that lead there: a replay may lead others there, and
+		// a connection that leads elsewhere now may have led there.
+		scope := store.Scope{Project: project, Destination: to, Except: paused[project], Cause: hook.CausePaused}
 		count, err := r.options.Store.Release(ctx, scope, time.Now())
 		if err != nil {
 			return err
@@ -92,7 +97,7 @@ func (r *Resumer) look(ctx context.Context) error {
 		if count > 0 {
 			r.options.Wake(to)
 			r.options.Logger.InfoContext(ctx, "deliveries were held that nothing holds any more; they are due now",
-				"connection", route.Connection.ID.String(), "destination", to.String(), "count", count)
+				"destination", to.String(), "count", count)
 		}
 	}
 	return nil

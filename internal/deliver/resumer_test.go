@@ -53,6 +53,37 @@ func TestResumerReleasesWhatNothingHolds(t *testing.T) {
 	})
 }
 
+// What a replay led to a destination is released with it, although no connection of its
+// own leads there.
+func TestResumerReleasesWhatWasLedElsewhere(t *testing.T) {
+	bubbleDurable(t, nil, func(d *durable) {
+		elsewhere := hook.Connection{Project: d.project, Name: "elsewhere", Source: d.source, Destination: d.to}
+		d.must(d.store.Connections().Create(d.t.Context(), &elsewhere)) // The catalogue does not lead it anywhere.
+		now := time.Now()
+		ev := hook.Event{
+			ID: hook.EventID(d.ids.Next(now)), Project: d.project, Source: d.source, Method: http.MethodPost, Payload: []byte("{}"), ReceivedAt: now,
+			Targets: []hook.Target{{
+				Delivery: hook.DeliveryID(d.ids.Next(now)), Connection: elsewhere.ID, Destination: d.to, Held: true,
+			}},
+		}
+		_, err := d.store.Accept(d.t.Context(), &hook.Acceptance{Event: ev})
+		d.must(err)
+
+		resumer := deliver.NewResumer(deliver.ResumerOptions{
+			Store: d.store, Routes: d.catalogue.routes, Wake: d.engine.Wake, Resume: d.engine.Resume, Logger: quiet(),
+		})
+		ctx, stop := context.WithCancel(d.t.Context())
+		ended := make(chan error)
+		go func() { ended <- resumer.Run(ctx) }()
+		synctest.Wait()
+		if delivery, _ := d.delivery(ev.Targets[0].Delivery); delivery.State == hook.StateHeld {
+			d.t.Errorf("it is still held: %s", delivery.Reason)
+		}
+		stop()
+		d.must(<-ended)
+	})
+}
+
 // unwell is a store that fails a few times.
 type unwell struct {
 	deliver.Releaser
@@ -69,8 +100,8 @@ func (u *unwell) Backlog(ctx context.Context, project hook.ProjectID) (map[hook.
 }
 
 func (u *unwell) Release(ctx context.Context, where store.Scope, now time.Time) (int, error) {
-	if where.Destination != 0 || where.Connection == 0 {
-		return 0, errors.New("more is released than one connection's")
+	if where.Destination == 0 || where.Connection != 0 || where.Cause != hook.CausePaused {
+		return 0, errors.New("not what a pause holds of one destination is released")
 	}
 	return u.Releaser.Release(ctx, where, now)
 }

@@ -161,12 +161,14 @@ type Due struct {
 	At          time.Time // when the first is due
 }
 
-// Scope selects deliveries: of one destination, or of one connection.
+// Scope selects deliveries: of one destination, whichever connections they go over, or
+// of one connection, wherever they go.
 type Scope struct {
 	Project     hook.ProjectID
 	Destination hook.DestinationID
 	Connection  hook.ConnectionID
-	Cause       hook.Cause // for Hold and Release; zero: hook.CausePaused
+	Except      []hook.ConnectionID // of the destination's deliveries not these
+	Cause       hook.Cause          // for Hold and Release; zero: hook.CausePaused
 }
 
 // Keys looks at and decides over the deliveries that are ordered by key.

@@ -88,7 +88,7 @@ func (b *batch) cancel(ctx context.Context, id hook.DeliveryID, reason string, n
 
 // Hold implements store.Queue.
 func (s *Store) Hold(ctx context.Context, where store.Scope, reason string) (int, error) {
-	return s.sweep(ctx, where, hook.StatePending, func(ctx context.Context, b *batch, row *deliveryRow) (bool, error) {
+	return s.sweep(ctx, where, kept{state: hook.StatePending}, func(ctx context.Context, b *batch, row *deliveryRow) (bool, error) {
 		to := change{state: hook.StateHeld, at: b.w.now(), cause: heldBy(where.Cause), reason: reason}
 		if row.manual {
 			to.manual = int64(1)
@@ -99,7 +99,7 @@ func (s *Store) Hold(ctx context.Context, where store.Scope, reason string) (int
 
 // Release implements store.Queue.
 func (s *Store) Release(ctx context.Context, where store.Scope, now time.Time) (int, error) {
-	return s.sweep(ctx, where, hook.StateHeld, func(ctx context.Context, b *batch, row *deliveryRow) (bool, error) {
+	return s.sweep(ctx, where, kept{hook.StateHeld, heldBy(where.Cause)}, func(ctx context.Context, b *batch, row *deliveryRow) (bool, error) {
 		if row.cause != heldBy(where.Cause) {
 			return false, nil
 		}
@@ -107,10 +107,26 @@ func (s *Store) Release(ctx context.Context, where store.Scope, now time.Time) (
 	})
 }
 
-// sweep does something to all deliveries in a state that where selects, and returns how
-// many do reported to have changed.
+// kept is what a sweep looks at: deliveries in a state, held ones perhaps for a cause.
+type kept struct {
+	state hook.State
+	cause hook.Cause // CauseNone: any; what is held for another one may be looked at, too
+}
+
+// find returns the query for the next step of a sweep of a connection, with its
+// arguments. What a pause holds has an index of its own: a long backlog that a circuit
+// holds is not walked through in vain.
+func (k kept) find(b *batch, connection hook.ConnectionID, after hook.DeliveryID) (*commit.Statement, []driver.Value) {
+	if k.cause == hook.CausePaused {
+		return b.w.sql.findPaused, []driver.Value{int64(connection), int64(after), int64(stepSize)}
+	}
+	return b.w.sql.findByState, []driver.Value{int64(connection), int64(k.state), int64(after), int64(stepSize)}
+}
+
+// sweep does something to all that is kept of what where selects, and returns how many
+// do reported to have changed.
 func (s *Store) sweep(
-	ctx context.Context, where store.Scope, state hook.State, do func(context.Context, *batch, *deliveryRow) (bool, error),
+	ctx context.Context, where store.Scope, what kept, do func(context.Context, *batch, *deliveryRow) (bool, error),
 ) (int, error) {
 	lanes, err := sqlstore.Lanes(ctx, s.reader, where)
 	if err != nil {
@@ -118,7 +134,10 @@ func (s *Store) sweep(
 	}
 	total := 0
 	for _, l := range lanes {
-		n, err := s.sweepLane(ctx, lane{where.Project, l.Connection, l.Destination}, state, do)
+		if slices.Contains(where.Except, l.Connection) {
+			continue
+		}
+		n, err := s.sweepLane(ctx, lane{where.Project, l.Connection, l.Destination}, what, do)
 		total += n
 		if err != nil {
 			return total, err
@@ -128,20 +147,21 @@ func (s *Store) sweep(
 }
 
 func (s *Store) sweepLane(
-	ctx context.Context, l lane, state hook.State, do func(context.Context, *batch, *deliveryRow) (bool, error),
+	ctx context.Context, l lane, what kept, do func(context.Context, *batch, *deliveryRow) (bool, error),
 ) (int, error) {
 	after := hook.DeliveryID(0)
 	return s.steps(ctx, func(ctx context.Context, b *batch) (int, bool, error) {
 		var ids []hook.DeliveryID
 		last, seen := after, 0
-		err := b.w.sql.findByState.Each(ctx, func(row []driver.Value) error {
+		find, args := what.find(b, l.connection, after)
+		err := find.Each(ctx, func(row []driver.Value) error {
 			seen++
 			last = hook.DeliveryID(commit.Int(row[0]))
 			if hook.DestinationID(commit.Int(row[1])) == l.destination {
 				ids = append(ids, last)
 			}
 			return nil
-		}, int64(l.connection), int64(state), int64(after), int64(stepSize))
+		}, args...)
 		if err != nil {
 			return 0, false, err
 		}
@@ -182,7 +202,7 @@ func (s *Store) sweepDeleted(ctx context.Context) error {
 // cancelLane cancels all that waits for a deleted connection.
 func (s *Store) cancelLane(ctx context.Context, l lane) error {
 	for _, state := range [...]hook.State{hook.StatePending, hook.StateHeld} {
-		_, err := s.sweepLane(ctx, l, state, func(ctx context.Context, b *batch, row *deliveryRow) (bool, error) {
+		_, err := s.sweepLane(ctx, l, kept{state: state}, func(ctx context.Context, b *batch, row *deliveryRow) (bool, error) {
 			now := b.w.now()
 			b.ended(row.lane, hook.StateCanceled, now)
 			return true, b.setState(ctx, row, change{state: hook.StateCanceled, at: now, reason: reasonDeleted})

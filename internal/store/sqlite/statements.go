@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql/driver"
 	"errors"
+	"maps"
 
 	"malote.dev/malote/internal/store/sqlite/commit"
 )
@@ -24,7 +25,7 @@ type statements struct {
 	insertAttempt                          *commit.Statement
 	findDue, lease, renew, findExpired     *commit.Statement
 	eventsFrom                             *commit.Statement
-	nextTurn, findByState                  *commit.Statement
+	nextTurn, findByState, findPaused      *commit.Statement
 	keyFirst, keyLast, keyActive           *commit.Statement
 	makeNext, findProbe                    *commit.Statement
 
@@ -54,6 +55,14 @@ const openOrdered = " order_key IS NOT NULL AND state IN (1, 2, 5)"
 // texts names each statement's text. Literals such as "state = 1" are part of them
 // because a partial index is only used for the very condition that it is made with.
 func (s *statements) texts() map[**commit.Statement]string {
+	all := s.logTexts()
+	maps.Copy(all, s.countTexts())
+	maps.Copy(all, s.replayTexts())
+	return all
+}
+
+// logTexts are those of events and deliveries.
+func (s *statements) logTexts() map[**commit.Statement]string {
 	return map[**commit.Statement]string{
 		&s.addSource:     "INSERT INTO log_source (project, source) VALUES (?, ?) ON CONFLICT DO NOTHING",
 		&s.addConnection: "INSERT INTO log_connection (project, connection, destination) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
@@ -75,7 +84,8 @@ func (s *statements) texts() map[**commit.Statement]string {
 			" cause, probes, order_key) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
 		&s.insertWaiting: "INSERT INTO delivery (id, project, event, connection, destination, state, attempts, created_at, updated_at, reason, next_at, lease," +
 			" replay, cause, order_key) VALUES (?, ?, ?, ?, ?, ?, 0, ?, ?, ?, ?, ?, ?, ?, ?)",
-		&s.readDelivery: "SELECT project, connection, destination, state, attempts, manual, next_at, event, replay, cause, order_key, probes FROM delivery WHERE id = ?",
+		&s.readDelivery: "SELECT project, connection, destination, state, attempts, manual, next_at, event, replay, cause, order_key, probes" +
+			" FROM delivery WHERE id = ?",
 		&s.readState:    "SELECT state FROM delivery WHERE id = ?",
 		&s.updateDelivery: "UPDATE delivery SET state = ?, attempts = ?, updated_at = ?, reason = ?, next_at = ?, manual = ?, cause = ?, probes = ?," +
 			" owner = NULL, lease = NULL WHERE id = ?",
@@ -98,7 +108,13 @@ func (s *statements) texts() map[**commit.Statement]string {
 			" AND (state = 2 OR state = 1 AND next_at IS NOT NULL) LIMIT 1",
 		&s.makeNext:    "UPDATE delivery SET next_at = ? WHERE id = ?",
 		&s.findByState: "SELECT id, destination FROM delivery WHERE connection = ? AND state = ? AND id > ? ORDER BY id LIMIT ?",
+		&s.findPaused:  "SELECT id, destination FROM delivery WHERE connection = ? AND cause = 1 AND id > ? ORDER BY id LIMIT ?",
+	}
+}
 
+// countTexts are those of counters, refused requests and what keeps all of it small.
+func (s *statements) countTexts() map[**commit.Statement]string {
+	return map[**commit.Statement]string{
 		&s.saveMark: "UPDATE meta SET value = ? WHERE key = 'mark'",
 		&s.saveNumbers: "INSERT INTO numbers (project, scope, id, minute, data) VALUES (?, ?, ?, ?, ?)" +
 			" ON CONFLICT DO UPDATE SET data = excluded.data",
@@ -123,8 +139,18 @@ func (s *statements) texts() map[**commit.Statement]string {
 			" AND NOT EXISTS (SELECT 1 FROM event WHERE source = ?2) AND NOT EXISTS (SELECT 1 FROM refusal WHERE source = ?2)",
 		&s.forgetConnection: "DELETE FROM log_connection WHERE project = ?1 AND connection = ?2 AND destination = ?3" +
 			" AND NOT EXISTS (SELECT 1 FROM connection WHERE id = ?2) AND NOT EXISTS (SELECT 1 FROM delivery WHERE connection = ?2)",
+
+		&s.fillProbe:  "INSERT INTO meta (key, value) VALUES ('probe', zeroblob(16384))",
+		&s.emptyProbe: "DELETE FROM meta WHERE key = 'probe'",
+	}
+}
+
+// replayTexts are those of replays, circuits, examples of failures and the audit.
+func (s *statements) replayTexts() map[**commit.Statement]string {
+	return map[**commit.Statement]string{
 		&s.addProgress: "UPDATE replay SET looked = looked + ?, selected = selected + ?, skipped = skipped + ?, made = made + ?," +
-			" succeeded = succeeded + ?, failed = failed + ?, canceled = canceled + ?, attempts = attempts + ?, errors = errors + ?, updated_at = max(updated_at, ?) WHERE id = ?",
+			" succeeded = succeeded + ?, failed = failed + ?, canceled = canceled + ?, attempts = attempts + ?, errors = errors + ?," +
+			" updated_at = max(updated_at, ?) WHERE id = ?",
 		&s.insertReplay: "INSERT INTO replay (id, project, state, cursor, updated_at, spec) SELECT ?, id, 'running', ?, ?, ? FROM project WHERE id = ?",
 		&s.readReplay:   "SELECT state, cursor FROM replay WHERE id = ? AND project = ?",
 		&s.moveReplay:   "UPDATE replay SET cursor = ? WHERE id = ?",
@@ -143,9 +169,6 @@ func (s *statements) texts() map[**commit.Statement]string {
 		&s.saveExample: "INSERT INTO example (destination, outcome, at, delivery, number, status, text) SELECT id, ?, ?, ?, ?, ?, ? FROM destination" +
 			" WHERE id = ? ON CONFLICT DO UPDATE SET at = excluded.at, delivery = excluded.delivery, number = excluded.number," +
 			" status = excluded.status, text = excluded.text",
-
-		&s.fillProbe:  "INSERT INTO meta (key, value) VALUES ('probe', zeroblob(16384))",
-		&s.emptyProbe: "DELETE FROM meta WHERE key = 'probe'",
 	}
 }
 

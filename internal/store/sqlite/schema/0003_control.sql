@@ -20,6 +20,9 @@ CREATE INDEX delivery_order ON delivery (connection, order_key) WHERE order_key 
 CREATE INDEX delivery_active ON delivery (connection, order_key)
 	WHERE order_key IS NOT NULL AND (state = 2 OR state = 1 AND next_at IS NOT NULL);
 
+-- What a pause holds: it is looked for also where much is held for another cause.
+CREATE INDEX delivery_paused ON delivery (connection) WHERE cause = 1;
+
 -- What an open circuit holds, the oldest first.
 CREATE INDEX delivery_circuit ON delivery (destination) WHERE cause = 2;
 
