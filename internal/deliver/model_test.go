@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"maps"
 	"math/rand/v2"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -52,6 +54,11 @@ const (
 	deleteConnection
 	crash
 	restart
+	breakDown // the receiver fails whatever comes …
+	mend      // … until this
+	closeCircuit
+	probeNow
+	replay
 	pause
 	actions
 )
@@ -59,14 +66,16 @@ const (
 func (a action) String() string {
 	return [...]string{
 		"accept", "accept-again", "prepare", "commit", "lose-dispatch", "pause-destination", "resume-destination",
-		"pause-connection", "resume-connection", "retry", "cancel", "delete-connection", "crash", "restart", "pause",
+		"pause-connection", "resume-connection", "retry", "cancel", "delete-connection", "crash", "restart",
+		"break-down", "mend", "close-circuit", "probe-now", "replay", "pause",
 	}[a]
 }
 
 // TestModel does random things in random order to an engine over a real store, in
 // virtual time, crashes included, and compares what comes of it with a model: what was
-// acknowledged is never lost, no delivery is attempted twice at once, every one ends in
-// a state with a reason, attempts are counted right, and the counters are exact.
+// acknowledged is never lost, no delivery is attempted twice at once, none before those
+// of its key that came earlier, every one ends in a state with a reason, attempts are
+// counted right, and the counters are exact.
 func TestModel(t *testing.T) {
 	one := rapid.Custom(func(t *rapid.T) step {
 		return step{
@@ -121,8 +130,16 @@ type model struct {
 	canceled   map[hook.DeliveryID]bool
 	deleted    map[hook.ConnectionID]bool
 	routes     []hook.ConnectionID
-	waiting    *hook.Acceptance // prepared, not stored yet
+	waiting    *prepared // not stored yet
+	replayed   map[hook.DeliveryID]bool
 	wrong      []string
+}
+
+// prepared is what ingest knows before an event is stored.
+type prepared struct {
+	*hook.Acceptance
+
+	reserved []bool // by target: there is room for it
 }
 
 func (m *model) bad(format string, args ...any) {
@@ -137,8 +154,9 @@ func newModel(t *testing.T, root string, chance *rand.Rand) *model {
 		durable: &durable{bench: newBench(t, nil)}, root: root,
 		partner: &partner{chance: chance, flying: map[string]bool{}, tallies: map[string]*tally{}},
 		events:  map[hook.EventID]*hook.Event{}, seen: map[int]hook.EventID{},
-		canceled: map[hook.DeliveryID]bool{}, deleted: map[hook.ConnectionID]bool{},
+		canceled: map[hook.DeliveryID]bool{}, deleted: map[hook.ConnectionID]bool{}, replayed: map[hook.DeliveryID]bool{},
 	}
+	m.partner.keys = newKeys(m)
 	m.dir = m.folder()
 	m.open()
 	project, err := m.store.Projects().Get(t.Context(), 0, sqlite.DefaultProject)
@@ -153,6 +171,7 @@ func newModel(t *testing.T, root string, chance *rand.Rand) *model {
 		dst := hook.Destination{Project: m.project, Name: fmt.Sprintf("erp-%d", n), DestinationSpec: hook.DestinationSpec{
 			HTTP:        &hook.HTTPTarget{URL: "https://erp.example.com/", Sign: &hook.Sign{None: true}, Timeout: hook.Duration(5 * time.Second)},
 			Concurrency: 1 + chance.IntN(4),
+			Circuit:     &hook.CircuitPolicy{Failures: 2 + chance.IntN(6), MaxProbe: hook.Duration(20 * time.Second), Off: chance.IntN(5) == 0},
 		}}
 		if chance.IntN(3) == 0 {
 			dst.Rate = hook.Rate{Count: 2, Per: time.Second}
@@ -163,6 +182,13 @@ func newModel(t *testing.T, root string, chance *rand.Rand) *model {
 			connection := hook.Connection{
 				Project: m.project, Name: fmt.Sprintf("way-%d", len(m.routes)), Source: m.source, Destination: dst.ID,
 				ConnectionSpec: hook.ConnectionSpec{Retry: modelRetry()},
+			}
+			if len(m.routes) != 1 {
+				stuck := []string{"block", "skip after 2", "skip after 6", "park"}[chance.IntN(4)]
+				connection.Order = &hook.Order{Key: "data.customer", Stuck: stuck}
+			}
+			if chance.IntN(3) == 0 {
+				connection.Delay = hook.Duration(3 * time.Second)
 			}
 			m.must(m.store.Connections().Create(t.Context(), &connection))
 			m.catalogue.connections[connection.ID] = connection
@@ -236,6 +262,8 @@ type partner struct {
 	mu      sync.Mutex
 	chance  *rand.Rand
 	calm    bool
+	down    bool // whatever comes fails
+	keys    *keys
 	flying  map[string]bool
 	tallies map[string]*tally
 	twice   int
@@ -270,6 +298,8 @@ func (l *life) RoundTrip(req *http.Request) (*http.Response, error) {
 	default:
 	}
 	id := req.Header.Get("Webhook-Id")
+	l.keys.begin(id)
+	defer l.keys.end(id)
 	status, latency := l.arrive(id)
 	timer := time.NewTimer(latency)
 	defer timer.Stop()
@@ -306,6 +336,8 @@ func (l *life) arrive(id string) (status int, latency time.Duration) {
 	switch at := l.chance.IntN(20); {
 	case l.calm:
 		latency = 0
+	case l.down:
+		status = http.StatusInternalServerError
 	case at < 6:
 		status = http.StatusInternalServerError
 	case at < 7:
@@ -380,6 +412,16 @@ func (m *model) step(s *step) {
 		m.crash()
 	case restart:
 		m.restart()
+	case breakDown, mend:
+		m.partner.mu.Lock()
+		m.partner.down = do == breakDown
+		m.partner.mu.Unlock()
+	case closeCircuit:
+		m.must(m.engine.CloseCircuit(m.t.Context(), to))
+	case probeNow:
+		m.engine.ProbeNow(to)
+	case replay:
+		m.replay(id, s.Which)
 	case pause, actions:
 	}
 	pass(s.Wait)
@@ -387,35 +429,45 @@ func (m *model) step(s *step) {
 
 // prepare does what ingest does before it stores an event: it matches, and reserves.
 // The provider's id is known; 0 is none.
-func (m *model) prepare(provider int) *hook.Acceptance {
+func (m *model) prepare(provider int) *prepared {
 	now := time.Now()
-	a := &hook.Acceptance{Event: hook.Event{
+	a := &prepared{Acceptance: &hook.Acceptance{Event: hook.Event{
 		ID: hook.EventID(m.ids.Next(now)), Project: m.project, Source: m.source, Type: "order.created", Method: http.MethodPost,
 		Payload: []byte("{}"), PayloadSize: 2, ReceivedAt: now,
-	}}
+	}}}
 	if provider > 0 {
 		a.Dedupe, a.Window = hook.DedupeHash{byte(provider)}, 1000*time.Hour
 	}
+	key := []string{"", "a", "b"}[int64(a.Event.ID)%3]
 	for route := range m.catalogue.routes() {
 		t := hook.Target{
 			Delivery: hook.DeliveryID(m.ids.Next(now)), Connection: route.Connection.ID, Destination: route.Destination.ID,
 			Held: route.Connection.Paused || route.Destination.Paused,
 		}
-		if t.Held {
+		if route.Connection.Order != nil {
+			t.OrderKey = key
+		}
+		admission := hook.Admission{}
+		switch {
+		case t.Held:
 			t.Cause, t.Reason = hook.CausePaused, "it was paused when the event came"
-		} else {
-			admission := m.engine.Reserve(t.Destination)
+		case route.Connection.Delay > 0:
+			t.Deferred, t.Due = true, now.Add(time.Duration(route.Connection.Delay))
+		default:
+			admission = m.engine.Reserve(t.Destination)
 			t.Cause, t.Reason = admission.Cause, admission.Reason
 			t.Held, t.Deferred = t.Cause != hook.CauseNone, t.Cause == hook.CauseNone && !admission.Inline
 		}
 		a.Event.Targets = append(a.Event.Targets, t)
+		a.reserved = append(a.reserved, admission.Inline)
+		m.partner.keys.add(&t)
 	}
 	return a
 }
 
 // keep stores an event and reports whether it is a new one.
-func (m *model) keep(a *hook.Acceptance) bool {
-	receipt, err := m.store.Accept(m.t.Context(), a)
+func (m *model) keep(a *prepared) bool {
+	receipt, err := m.store.Accept(m.t.Context(), a.Acceptance)
 	m.must(err)
 	provider := int(a.Dedupe[0])
 	first, known := m.seen[provider]
@@ -431,23 +483,60 @@ func (m *model) keep(a *hook.Acceptance) bool {
 		m.seen[provider] = a.Event.ID
 	}
 	m.events[a.Event.ID] = &a.Event
+	m.partner.keys.stored(a.Event.Targets)
 	return true
 }
 
 // accept does what ingest does with a prepared event.
-func (m *model) accept(a *hook.Acceptance) {
+func (m *model) accept(a *prepared) {
 	fresh := m.keep(a)
-	for _, t := range a.Event.Targets {
+	for i, t := range a.Event.Targets {
 		switch {
-		case t.Held || t.Deferred:
-		case !fresh:
+		case !a.reserved[i]:
+			if fresh && !t.Due.IsZero() {
+				m.engine.Expect(t.Destination, t.Due)
+			}
+		case !fresh || t.Deferred: // a duplicate, or it waits for its key
 			m.engine.Release(t.Destination)
 		default:
 			m.engine.Dispatch(&hook.Job{Event: &a.Event, Inline: true, Delivery: hook.Delivery{
 				ID: t.Delivery, Project: m.project, Event: a.Event.ID, Connection: t.Connection, Destination: t.Destination,
-				State: hook.StateSending, CreatedAt: a.Event.ReceivedAt,
+				OrderKey: t.OrderKey, State: hook.StateSending, CreatedAt: a.Event.ReceivedAt,
 			}})
 		}
+	}
+}
+
+// replay delivers an event once more over a connection, to its own or to another destination.
+func (m *model) replay(over hook.ConnectionID, which int) {
+	connection, there := m.catalogue.connections[over]
+	events := slices.Sorted(maps.Keys(m.events))
+	if len(events) == 0 || !there {
+		return
+	}
+	now := time.Now()
+	to := slices.Sorted(maps.Keys(m.catalogue.destinations))[which%len(m.catalogue.destinations)]
+	run := hook.Replay{Project: m.project, State: hook.ReplayRunning, CreatedBy: "test"}
+	m.must(m.store.CreateReplay(m.t.Context(), &run))
+	target := hook.Target{Delivery: hook.DeliveryID(m.ids.Next(now)), Connection: over, Destination: to, Replay: run.ID}
+	event := events[which%len(events)]
+	if connection.Order != nil {
+		target.OrderKey = []string{"", "a", "b"}[int64(event)%3]
+	}
+	m.partner.keys.add(&target)
+	done, err := m.store.AdvanceReplay(m.t.Context(), store.ReplayStep{
+		Replay: run.ID, Project: m.project, Cursor: int64(event), Looked: 1, Selected: 1, Now: now,
+		Targets: []store.ReplayTarget{{Event: event, Target: target}},
+	})
+	m.must(err)
+	if done.Made != 1 {
+		m.bad("a replay of %v made %+v", event, done)
+		return
+	}
+	m.replayed[target.Delivery] = true
+	m.partner.keys.stored([]hook.Target{target})
+	for _, id := range done.Destinations {
+		m.engine.Wake(id)
 	}
 }
 
@@ -510,6 +599,9 @@ func (m *model) byHand(do action, which int) {
 		n, err = m.store.Retry(m.t.Context(), m.project, []hook.DeliveryID{d.ID}, time.Now())
 		if n == 1 && d.State.Final() {
 			m.reopened++
+		}
+		if n == 1 {
+			m.partner.keys.reenter(d.ID)
 		}
 		m.engine.Wake(d.Destination)
 	}

@@ -3,10 +3,10 @@
 // has to do; more again as long as it copes. It is arithmetic without a clock, and its
 // caller's lock guards it.
 //
-// The number goes up by one for each full round of successes and is halved by the first
-// sign of too much in a round, as congestion control does it: many that share a
-// receiver come to fair shares without knowing of each other. Where even one at a time
-// is too much, the attempts keep a gap.
+// The number goes up by one for a full round of successes, or for several where that
+// was too much before, and is halved by the first sign of too much in a round, as
+// congestion control does it: many that share a receiver come to fair shares without
+// knowing of each other. Where even one at a time is too much, the attempts keep a gap.
 package pace
 
 import "time"
@@ -27,7 +27,7 @@ const (
 	minGap      = 100 * time.Millisecond
 	maxGap      = 30 * time.Second
 	quick       = 20 * time.Millisecond // no latency below this is a sign of too much
-	rise        = 2                     // how many times the usual latency is too much
+	tooSlow     = 2                     // how many times the usual latency is too much
 	outlier     = 4                     // times the usual latency: what took longer counts as this
 	shortWeight = 8                     // of how many attempts the short average consists, about …
 	longWeight  = 128                   // … and the long one
@@ -35,6 +35,7 @@ const (
 	busyWeight  = 4096                  // … and with more at once than after the last rise
 	settled     = 16                    // successes before the long average means something
 	few         = 4                     // at once: when fewer are too slow, one at a time is tried
+	mostWary    = 31                    // full rounds of successes before one more at once is tried, at the most
 	gapSteps    = 8                     // successes in a row that end a gap
 )
 
@@ -47,7 +48,9 @@ type Pace struct {
 
 	next   uint64 // ticket of the next attempt
 	heeded uint64 // tickets before this one began before the last cut, and cut no more
-	round  int    // successes since the limit last went up
+	round  int    // successes since the limit last went up, or the last full round …
+	rounds int    // … and full rounds to go until it goes up
+	wary   int    // how many rounds it takes: more where going up ended in a cut before
 	streak int    // successes since the destination last throttled
 
 	short, long time.Duration // averages of latency
@@ -84,7 +87,7 @@ func (p *Pace) Gap() time.Duration { return p.gap }
 // Reset forgets what there was of too much. It returns the ticket of the next attempt.
 func (p *Pace) Reset() (next uint64) {
 	p.limit, p.calm, p.gap, p.streak, p.learning = p.most, p.most, 0, 0, 0
-	p.heeded, p.round = p.next, 0
+	p.heeded, p.round, p.rounds, p.wary = p.next, 0, 0, 0
 	return p.next
 }
 
@@ -110,6 +113,7 @@ func (p *Pace) Done(ticket uint64, verdict Verdict, took time.Duration) {
 	if p.limit == 1 && verdict == Throttled {
 		p.gap = min(max(2*p.gap, minGap), maxGap)
 	}
+	p.wary = min(2*p.wary+1, mostWary)
 	p.cut(p.limit / 2)
 }
 
@@ -136,11 +140,22 @@ func (p *Pace) fine(ticket uint64, took time.Duration) {
 	case p.limit >= p.most:
 		p.calm = p.most
 	default:
-		if p.round++; p.round >= p.limit {
-			p.limit++
-			p.round = 0
-		}
+		p.rise()
 	}
+}
+
+// rise takes the limit up after enough full rounds.
+func (p *Pace) rise() {
+	if p.round++; p.round < p.limit {
+		return
+	}
+	p.round = 0
+	if p.rounds--; p.rounds > 0 {
+		return
+	}
+	p.limit++
+	p.wary /= 2
+	p.rounds = p.wary
 }
 
 // slow follows a rise of latency.
@@ -181,11 +196,11 @@ func (p *Pace) measure(took time.Duration) bool {
 		most = usual / busyWeight
 	}
 	p.long += min(max((p.short-p.long)/longWeight, -most), most)
-	return p.short > quick && p.short > rise*p.long
+	return p.short > quick && p.short > tooSlow*p.long
 }
 
 // cut lowers the limit. Attempts that began until now are no reason for another cut.
 func (p *Pace) cut(limit int) {
 	p.limit = max(1, limit)
-	p.heeded, p.round = p.next, 0
+	p.heeded, p.round, p.rounds = p.next, 0, p.wary
 }

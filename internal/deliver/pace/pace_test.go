@@ -3,6 +3,7 @@ package pace_test
 import (
 	"container/heap"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 
@@ -30,12 +31,31 @@ func TestOneRoundChangesTheLimitOnce(t *testing.T) {
 		want    int
 	}{
 		{pace.Fine, 16}, {pace.Throttled, 8}, {pace.Fine, 9}, {pace.Fine, 10}, {pace.None, 10}, {pace.Late, 5},
-		{pace.Throttled, 2}, {pace.Throttled, 1}, {pace.Late, 1}, {pace.Fine, 2}, {pace.Fine, 3},
+		{pace.Throttled, 2}, {pace.Throttled, 1}, {pace.Late, 1}, {pace.Fine, 1}, {pace.Fine, 1},
 	} {
 		round(&p, step.verdict, took)
 		if p.Limit() != step.want {
 			t.Fatalf("step %d: %d at once, want %d", i, p.Limit(), step.want)
 		}
+	}
+}
+
+// Where one more was too much, it takes longer until that is tried again, but not for ever.
+func TestWarinessFades(t *testing.T) {
+	p := pace.New(16, true)
+	for range 10 {
+		round(&p, pace.Late, 0)
+	}
+	var rounds []int
+	for p.Limit() < 16 {
+		count, before := 0, p.Limit()
+		for ; p.Limit() == before; count++ {
+			round(&p, pace.Fine, 0)
+		}
+		rounds = append(rounds, count)
+	}
+	if rounds[0] < 16 || rounds[0] > 31 || rounds[len(rounds)-1] != 1 || !slices.IsSortedFunc(rounds, func(a, b int) int { return b - a }) {
+		t.Errorf("rounds of successes for one more at once each time: %v", rounds)
 	}
 }
 
