@@ -108,33 +108,34 @@ func (w *way) pending(d *hook.Delivery) string {
 // clock writes a time for people.
 func clock(at time.Time) string { return at.UTC().Format("2006-01-02 15:04:05 UTC") }
 
-// showDeliveries returns what shows deliveries with what they wait for. Deliveries of
-// one key share the look at its head.
+// showDeliveries returns what shows deliveries with what they wait for. Those of one
+// destination share the look at its lane, and those of one key that at its head.
 func (s *server) showDeliveries(ctx context.Context) func(*hook.Delivery) (DeliveryOut, error) {
-	type key struct {
-		connection hook.ConnectionID
-		text       string
-	}
-	snapshot, now, heads := s.Router.Current(), s.Now(), map[key]hook.DeliveryID{}
+	now, heads, ways := s.Now(), map[store.Key]hook.DeliveryID{}, map[hook.DestinationID]way{}
+	snapshot := s.Router.Current()
 	return func(d *hook.Delivery) (DeliveryOut, error) {
 		if d.State.Final() || d.State == hook.StateSending {
 			return DeliveryOut{Delivery: *d}, nil
 		}
-		w := way{now: now, circuit: s.Deliver.Circuit(d.Destination), closedUntil: s.Deliver.Lane(d.Destination).ClosedUntil}
+		w, known := ways[d.Destination]
+		if !known {
+			w = way{now: now, circuit: s.Deliver.Circuit(d.Destination), closedUntil: s.Deliver.Lane(d.Destination).ClosedUntil}
+			w.destination, _ = snapshot.Destination(d.Destination)
+			ways[d.Destination] = w
+		}
 		if c, ok := snapshot.Connection(d.Connection); ok {
 			w.connection = &c.Connection
 		}
-		w.destination, _ = snapshot.Destination(d.Destination)
 		w.head = func() (hook.DeliveryID, error) {
-			id := key{d.Connection, d.OrderKey}
-			if head, known := heads[id]; known {
+			key := store.Key{Project: d.Project, Connection: d.Connection, Key: d.OrderKey}
+			if head, known := heads[key]; known {
 				return head, nil
 			}
 			found, err := s.Store.ListKeys(ctx, store.KeyQuery{Project: d.Project, Connection: d.Connection, Key: d.OrderKey, Limit: 1})
-			if len(found) > 0 {
-				heads[id] = found[0].Head
+			if err == nil && len(found) > 0 {
+				heads[key] = found[0].Head
 			}
-			return heads[id], err
+			return heads[key], err
 		}
 		waits, err := w.waits(d)
 		return DeliveryOut{Delivery: *d, Waits: waits}, err

@@ -340,7 +340,7 @@ const cards = 8;
 // health shows the destinations at which it is worst.
 async function health() {
   const strip = document.getElementById("health");
-  const worst = await get(`stats/health${query({ limit: cards })}`);
+  const worst = await get(`stats/health${query({ limit: cards, from: new Date(Date.now() - 300000).toISOString() })}`);
   strip.hidden = worst.data.length === 0 || !token.get();
   const focused = strip.contains(document.activeElement) ? document.activeElement.getAttribute("href") : null;
   strip.replaceChildren(...worst.data.map(card), ...worst.done ? [] : [el("span", { class: "soft" }, text.moreDestinations)]);

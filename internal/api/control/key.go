@@ -129,7 +129,7 @@ func readIterator(project hook.ProjectID, text string) (store.Key, error) {
 	connection, encoded, _ := strings.Cut(text, ".")
 	id, err := hook.ParseID[hook.ConnectionID](connection)
 	key, broken := base64.RawURLEncoding.DecodeString(encoded)
-	if err != nil || broken != nil || len(key) == 0 {
+	if err != nil || broken != nil || id == 0 || len(key) == 0 {
 		return store.Key{}, fmt.Errorf("%w: the iterator is not from a page of this list", page.ErrBad)
 	}
 	return store.Key{Project: project, Connection: id, Key: string(key)}, nil

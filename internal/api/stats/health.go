@@ -17,7 +17,6 @@ import (
 const (
 	recent      = 5 * time.Minute // over which what arrives and leaves is measured
 	maxFailures = 5               // kinds of failure
-	usualWorst  = 50              // destinations of the overview
 )
 
 // Lanes is the engine that sends, as far as it is looked at.
@@ -144,11 +143,7 @@ func (s *service) worst(ctx context.Context, in *worstIn) (*rest.Out[HealthList]
 	slices.SortFunc(all, func(a, b DestinationHealth) int {
 		return cmp.Or(-cmp.Compare(trouble(&a), trouble(&b)), -cmp.Compare(a.Waiting, b.Waiting), cmp.Compare(a.Name, b.Name))
 	})
-	limit := in.Limit
-	if limit == 0 {
-		limit = usualWorst
-	}
-	shown := HealthList{Data: append([]DestinationHealth{}, all[:min(limit, len(all))]...), Done: len(all) <= limit}
+	shown := HealthList{Data: append([]DestinationHealth{}, all[:min(in.Limit, len(all))]...), Done: len(all) <= in.Limit}
 	for i := range shown.Data {
 		if err := s.addOldest(ctx, &shown.Data[i]); err != nil {
 			return nil, err
