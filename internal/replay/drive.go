@@ -24,9 +24,17 @@ type driver struct {
 // advance makes one step, and says when the next one comes.
 func (d *driver) advance(ctx context.Context) (time.Duration, error) {
 	e := d.engine
-	var err error
-	if d.replay, err = e.options.Replays.Replay(ctx, d.replay.Project, d.replay.ID); err != nil || d.replay.State.Final() {
+	read, err := e.options.Replays.Replay(ctx, d.replay.Project, d.replay.ID)
+	if hook.KindOf(err) == hook.KindNotFound {
+		d.replay.State = hook.ReplayCanceled // its project was deleted, and it with that
+		return 0, nil
+	}
+	if err != nil {
 		return 0, err
+	}
+	d.replay = read
+	if d.replay.State.Final() {
+		return 0, nil
 	}
 	if d.problem != nil {
 		return 0, e.end(ctx, &d.replay, hook.ReplayStopped, "it cannot be run: "+d.problem.Error())
@@ -67,7 +75,8 @@ func (d *driver) over() bool { return d.pending == nil && d.walk.over() }
 // step looks at candidates until the rate, the room, a page or the time is used up, and
 // makes what was chosen in one commit.
 func (d *driver) step(ctx context.Context, room int) (time.Duration, error) {
-	budget := d.allowance.take(time.Now())
+	began := time.Now()
+	budget := min(d.allowance.take(began), maxStep)
 	if budget <= 0 {
 		return d.allowance.wait(), nil
 	}
@@ -95,10 +104,10 @@ func (d *driver) step(ctx context.Context, room int) (time.Duration, error) {
 	for _, destination := range done.Destinations {
 		d.engine.options.Wake(destination)
 	}
-	if s.size == 0 {
-		return 0, nil // nothing was made, so that nothing has to wait
+	if s.size == 0 || d.allowance.tokens >= 1 {
+		return 0, nil // there is nothing to wait for
 	}
-	return tick, nil
+	return max(0, tick-time.Since(began)), nil
 }
 
 // step is a part of a replay that is being put together.
@@ -107,6 +116,7 @@ type step struct {
 
 	driver *driver
 	size   int  // deliveries in it
+	bytes  int  // of the payloads that it makes
 	room   int  // for so many
 	alone  bool // nothing of the replay is open, so that any event has room
 }
@@ -115,7 +125,7 @@ type step struct {
 func (s *step) gather(ctx context.Context, budget int) error {
 	d := s.driver
 	chooser := d.engine.chooser(d.recipe)
-	for began := time.Now(); s.size < budget && time.Since(began) < maxStepTime; {
+	for began := time.Now(); s.size < budget && s.bytes < maxStepBytes && time.Since(began) < maxStepTime; {
 		if d.pending == nil {
 			of, err := d.walk.next(ctx)
 			if err != nil {
@@ -123,7 +133,10 @@ func (s *step) gather(ctx context.Context, budget int) error {
 			}
 			if of == nil {
 				s.Cursor = d.walk.cursor
-				return nil
+				if s.size > 0 || d.walk.over() {
+					return nil
+				}
+				continue
 			}
 			if d.found, err = chooser.choose(ctx, of); err != nil {
 				return err
@@ -162,6 +175,7 @@ func (s *step) add(of *candidate, ch *choice) {
 		return
 	}
 	if len(ch.targets) > 0 {
+		s.bytes += len(ch.edited)
 		s.Events = append(s.Events, edited(ch, s.Replay, s.Now))
 	}
 }
@@ -182,7 +196,7 @@ func edited(ch *choice, replay hook.ReplayID, now time.Time) *hook.Acceptance {
 const SchemeReplay = "replay"
 
 // allowance is how many deliveries a replay may make by its rate: what comes together
-// in a tick may be used at once, and no more.
+// in a tick, and half as much for one that came late, may be used at once.
 type allowance struct {
 	perSecond float64
 	burst     float64
@@ -192,8 +206,8 @@ type allowance struct {
 
 func newAllowance(rate hook.Rate, now time.Time) *allowance {
 	perSecond := rate.PerSecond()
-	burst := max(1, perSecond*tick.Seconds())
-	return &allowance{perSecond: perSecond, burst: burst, tokens: burst, at: now}
+	share := perSecond * tick.Seconds()
+	return &allowance{perSecond: perSecond, burst: max(1, 1.5*share), tokens: max(1, share), at: now}
 }
 
 // take returns how many may be made now.

@@ -48,6 +48,10 @@ const (
 	MaxRunning = 10
 	// MaxPlan is how many events or deliveries a plan looks at; it estimates the rest.
 	MaxPlan = 200_000
+	// maxStep is how many deliveries are made in one commit, and maxStepBytes how long
+	// the payloads of the events that it makes are together: others wait for it.
+	maxStep      = 250
+	maxStepBytes = 4 << 20
 	// MaxSample is how many of what it chose a plan shows.
 	MaxSample = 10
 )
