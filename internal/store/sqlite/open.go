@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"strconv"
 	"time"
 
 	"malote.dev/malote/internal/hook"
@@ -99,41 +98,18 @@ func Open(ctx context.Context, options Options) (_ *Store, err error) {
 
 // openDatabase opens the connections and migrates.
 func (s *Store) openDatabase(ctx context.Context, options *Options) (err error) {
-	path := filepath.Join(options.Dir, DatabaseFile)
-	if err := database.Create(path); err != nil {
-		return err
-	}
-	s.path = path
-	limit := ""
-	if options.MaxBytes > 0 {
-		limit = "max_page_count(" + strconv.FormatInt(options.MaxBytes/database.PageSize, 10) + ")"
-	}
-	if s.writeDB, err = database.Connect(path, 1, "page_size("+strconv.Itoa(database.PageSize)+")", "journal_mode(WAL)", "synchronous(FULL)",
-		"wal_autocheckpoint(0)", "journal_size_limit("+strconv.Itoa(database.WALLimit)+")", "cache_size(-16384)", "temp_store(MEMORY)", limit); err != nil {
-		return err
-	}
-	if s.conn, err = s.writeDB.Conn(ctx); err != nil {
-		return fmt.Errorf("open the database %s: %w", path, err)
-	}
-	if err := database.CheckEngine(ctx, s.conn); err != nil {
-		return err
-	}
 	migrations, err := database.ReadMigrations(schema.Files())
 	if err != nil {
 		return err
 	}
-	if err := migrations.Apply(ctx, s.conn); err != nil {
-		return err
-	}
-	if s.walDB, err = database.Connect(path, 1, "wal_autocheckpoint(0)", "synchronous(FULL)", "cache_size(-256)"); err != nil {
-		return err
-	}
-	readDB, err := database.Connect(path, readers+1, "query_only(1)", "cache_size(-4096)", "temp_store(MEMORY)")
+	s.path = filepath.Join(options.Dir, DatabaseFile)
+	s.pools, err = database.Open(ctx, database.PoolOptions{Path: s.path, MaxBytes: options.MaxBytes, Readers: readers + 1, Migrations: migrations})
 	if err != nil {
 		return err
 	}
-	s.reader = prepared.NewReader(readDB, readers)
-	s.wal = database.NewCheckpointer(s.walDB, options.Logger)
+	s.conn = s.pools.Conn
+	s.reader = prepared.NewReader(s.pools.Read, readers)
+	s.wal = database.NewCheckpointer(s.pools.WAL, options.Logger)
 	return nil
 }
 

@@ -86,7 +86,7 @@ func (s *statements) logTexts() map[**commit.Statement]string {
 			" replay, cause, order_key) VALUES (?, ?, ?, ?, ?, ?, 0, ?, ?, ?, ?, ?, ?, ?, ?)",
 		&s.readDelivery: "SELECT project, connection, destination, state, attempts, manual, next_at, event, replay, cause, order_key, probes" +
 			" FROM delivery WHERE id = ?",
-		&s.readState:    "SELECT state FROM delivery WHERE id = ?",
+		&s.readState: "SELECT state FROM delivery WHERE id = ?",
 		&s.updateDelivery: "UPDATE delivery SET state = ?, attempts = ?, updated_at = ?, reason = ?, next_at = ?, manual = ?, cause = ?, probes = ?," +
 			" owner = NULL, lease = NULL WHERE id = ?",
 		&s.noteAttempts:  "UPDATE delivery SET attempts = ?, probes = ?, updated_at = ? WHERE id = ?",

@@ -26,9 +26,8 @@ type Store struct {
 	lockFile  *os.File
 	nouns     *sqlstore.Catalogue
 
-	writeDB *sql.DB
-	conn    *sql.Conn // of writeDB: the writer's
-	walDB   *sql.DB
+	pools   *database.Pools
+	conn    *sql.Conn // the writer's
 	reader  *prepared.Reader
 	wal     *database.Checkpointer
 	touched sqlstore.Touches
@@ -65,14 +64,8 @@ func (s *Store) release() error {
 	if s.reader != nil {
 		errs = append(errs, s.reader.Close())
 	}
-	if s.walDB != nil {
-		errs = append(errs, s.walDB.Close())
-	}
-	if s.conn != nil {
-		errs = append(errs, s.conn.Close())
-	}
-	if s.writeDB != nil {
-		errs = append(errs, s.writeDB.Close())
+	if s.pools != nil {
+		errs = append(errs, s.pools.Close())
 	}
 	if s.lockFile != nil {
 		errs = append(errs, s.lockFile.Close())

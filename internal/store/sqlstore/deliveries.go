@@ -13,7 +13,8 @@ import (
 	"malote.dev/malote/internal/store/sqlstore/codec"
 )
 
-const deliveryColumns = "id, project, event, connection, destination, state, attempts, created_at, updated_at, reason, next_at, replay, cause, order_key, probes"
+const deliveryColumns = "id, project, event, connection, destination, state, attempts, created_at, updated_at, reason, next_at," +
+	" replay, cause, order_key, probes"
 
 func scanDelivery(row interface{ Scan(into ...any) error }) (hook.Delivery, error) {
 	var d hook.Delivery

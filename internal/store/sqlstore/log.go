@@ -118,7 +118,13 @@ func (l *Log) Backlog(ctx context.Context, project hook.ProjectID) (map[hook.Des
 
 // snapshotOf returns what read finds, all of it at one moment.
 func snapshotOf[T any](ctx context.Context, l *Log, read func(q Queryer) (T, error)) (T, error) {
-	return snapshotOf(ctx, l, func(q Queryer) (T, error) { return read(q) })
+	var found T
+	err := l.reader.Snapshot(ctx, func(q Queryer) error {
+		var err error
+		found, err = read(q)
+		return err
+	})
+	return found, err
 }
 
 // Oldest implements store.Health.

@@ -33,7 +33,8 @@ func (c *Catalogue) SealReplay(r *hook.Replay) ([]byte, error) {
 	return c.keyring.Seal(text, IDKey(replayTable, int64(r.ID))), nil
 }
 
-const replayColumns = "id, project, state, cursor, looked, selected, skipped, made, succeeded, failed, canceled, attempts, errors, updated_at, ended_at, reason, spec"
+const replayColumns = "id, project, state, cursor, looked, selected, skipped, made, succeeded, failed, canceled, attempts, errors," +
+	" updated_at, ended_at, reason, spec"
 
 func (c *Catalogue) scanReplay(row interface{ Scan(into ...any) error }) (hook.Replay, error) {
 	var r hook.Replay
@@ -161,14 +162,16 @@ func deliveriesOfReplay(ctx context.Context, q Queryer, query *store.DeliveryQue
 
 // filtered adds the query's project, connection and destination to a condition.
 func filtered(where string, args []any, query *store.DeliveryQuery) (string, []any) {
-	for _, column := range []struct {
-		name string
-		id   int64
-	}{{"project", int64(query.Project)}, {"connection", int64(query.Connection)}, {"destination", int64(query.Destination)}} {
-		if column.id != 0 || column.name == "project" {
-			args = append(args, column.id)
-			where += fmt.Sprintf(" AND +%s = $%d", column.name, 3+len(args)) // The sign keeps to the index that the walk is ordered by.
-		}
+	// The sign keeps to the index that the walk is ordered by.
+	args = append(args, int64(query.Project))
+	where += fmt.Sprintf(" AND +project = $%d", 3+len(args))
+	if query.Connection != 0 {
+		args = append(args, int64(query.Connection))
+		where += fmt.Sprintf(" AND +connection = $%d", 3+len(args))
+	}
+	if query.Destination != 0 {
+		args = append(args, int64(query.Destination))
+		where += fmt.Sprintf(" AND +destination = $%d", 3+len(args))
 	}
 	return where, args
 }

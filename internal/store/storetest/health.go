@@ -109,7 +109,7 @@ func failuresCount(w *world) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		w.Error(diff)
 	}
-	if all := w.failures(w.Home, stage.Noon); len(all) != 3 {
+	if all := w.failures(w.Home, stage.Noon()); len(all) != 3 {
 		w.Errorf("%d kinds since the beginning, want 3", len(all))
 	}
 	if later := w.failures(w.Home, w.Now.Add(time.Minute)); later != nil {
@@ -125,7 +125,7 @@ func failuresExample(w *world) {
 	first := w.try(w.Home, hook.OutcomeTimeout, 0, "first")
 	w.Tick(59 * time.Second)
 	w.try(w.Home, hook.OutcomeTimeout, 0, "too soon")
-	if list := w.failures(w.Home, stage.Noon); len(list) != 1 || list[0].Delivery != first || list[0].Attempts != 2 {
+	if list := w.failures(w.Home, stage.Noon()); len(list) != 1 || list[0].Delivery != first || list[0].Attempts != 2 {
 		w.Errorf("%+v, want the first one as the example of both", list)
 	}
 	w.Tick(time.Second)
@@ -139,7 +139,7 @@ func failuresExample(w *world) {
 	attempt := w.Attempt(hook.OutcomeTimeout, 0)
 	attempt.Error = long
 	w.Settle(hook.Settlement{Job: job, State: hook.StateFailed, Attempt: attempt})
-	for _, failure := range w.failures(w.Home, stage.Noon) {
+	for _, failure := range w.failures(w.Home, stage.Noon()) {
 		if failure.Outcome != hook.OutcomeTimeout {
 			continue
 		}
@@ -155,7 +155,7 @@ func failuresIsolated(w *world) {
 	elsewhere := w.Home
 	elsewhere.Project = w.Other.Project
 	for _, p := range []place{second, w.Other, elsewhere} {
-		if list := w.failures(p, stage.Noon); list != nil {
+		if list := w.failures(p, stage.Noon()); list != nil {
 			w.Errorf("%+v, want no failures", list)
 		}
 	}
@@ -168,7 +168,7 @@ func failuresGone(w *world) {
 	w.Must(w.Store.Destinations().Delete(w.Context(), w.Home.Project, "erp"))
 	w.Tick(time.Hour)
 	w.Settle(hook.Settlement{Job: late, State: hook.StateFailed, Reason: "x", Attempt: w.Attempt(hook.OutcomeTimeout, 0)})
-	for _, failure := range w.failures(w.Home, stage.Noon) {
+	for _, failure := range w.failures(w.Home, stage.Noon()) {
 		if failure.Delivery != 0 || failure.Attempts != 2 {
 			w.Errorf("%+v, want the count alone", failure)
 		}
@@ -293,8 +293,8 @@ func auditFinds(w *world) {
 		"both": {store.AuditQuery{Action: "destination.*", Subject: "dst_2"}, func(e *hook.AuditEntry) bool {
 			return e.Subject == "dst_2"
 		}},
-		"a time": {store.AuditQuery{After: stage.Noon.Add(5 * time.Minute), Before: stage.Noon.Add(9 * time.Minute), Action: "*"}, func(e *hook.AuditEntry) bool {
-			return !e.At.Before(stage.Noon.Add(5*time.Minute)) && e.At.Before(stage.Noon.Add(9*time.Minute))
+		"a time": {store.AuditQuery{After: stage.Noon().Add(5 * time.Minute), Before: stage.Noon().Add(9 * time.Minute), Action: "*"}, func(e *hook.AuditEntry) bool {
+			return !e.At.Before(stage.Noon().Add(5*time.Minute)) && e.At.Before(stage.Noon().Add(9*time.Minute))
 		}},
 		"nothing": {store.AuditQuery{Action: "token.create"}, func(*hook.AuditEntry) bool { return false }},
 	} {

@@ -91,7 +91,7 @@ func numbersMinutes(w *world) {
 		w.Accept(w.Event(second))
 		w.Tick(59 * time.Second) // 12:00:00, 12:00:59, 12:01:58
 	}
-	minute := func(n int) time.Time { return stage.Noon.Add(time.Duration(n) * time.Minute) }
+	minute := func(n int) time.Time { return stage.Noon().Add(time.Duration(n) * time.Minute) }
 	for name, test := range map[string]struct {
 		query store.NumbersQuery
 		want  []hook.Numbers

@@ -71,7 +71,7 @@ func replayRoundTrip(w *world) {
 		ID: hook.ReplayID(w.IDs.Next(w.Now)), Project: w.Home.Project, CreatedBy: "ops", Cursor: 5, Until: 99,
 		ReplaySpec: hook.ReplaySpec{
 			Mode:   hook.ReplayDeliver,
-			Select: hook.ReplaySelection{Source: w.Home.Source, Type: "orders/*", After: stage.Noon, Events: []hook.EventID{7, 8}},
+			Select: hook.ReplaySelection{Source: w.Home.Source, Type: "orders/*", After: stage.Noon(), Events: []hook.EventID{7, 8}},
 			To:     w.Home.Destination, Edit: json.RawMessage(`{"token":"s3cret"}`),
 			Rate: hook.Rate{Count: 5, Per: time.Second}, Stop: &hook.StopRule{ErrorPercent: 12.5, After: 40},
 		},

@@ -31,7 +31,7 @@ func (w *world) token(p place, name string) hook.Token {
 }
 
 func tokenRoundTrip(w *world) {
-	expires := stage.Noon.Add(123 * time.Millisecond)
+	expires := stage.Noon().Add(123 * time.Millisecond)
 	token := hook.Token{Project: w.Home.Project, Name: "ci", Role: hook.RoleViewer, Hash: sha256.Sum256([]byte("x")), ExpiresAt: &expires}
 	w.Must(w.Store.CreateToken(w.Context(), &token))
 	got, err := w.Store.TokenByHash(w.Context(), token.Hash)
@@ -97,22 +97,22 @@ func tokenDeleted(w *world) {
 func tokenTouched(w *world) {
 	token := w.token(w.Home, "busy")
 	for _, after := range []time.Duration{0, 10 * time.Second, 59 * time.Second, 61 * time.Second} {
-		w.Store.TouchToken(token.ID, stage.Noon.Add(after))
+		w.Store.TouchToken(token.ID, stage.Noon().Add(after))
 	}
 	w.Settled()
 	got, err := w.Store.TokenByHash(w.Context(), token.Hash)
 	w.Must(err)
-	if want := stage.Noon.Add(time.Minute); got.LastUsedAt == nil || !got.LastUsedAt.Equal(want) {
+	if want := stage.Noon().Add(time.Minute); got.LastUsedAt == nil || !got.LastUsedAt.Equal(want) {
 		w.Errorf("last used %v, want %v", got.LastUsedAt, want)
 	}
-	w.Store.TouchToken(token.ID, stage.Noon)
+	w.Store.TouchToken(token.ID, stage.Noon())
 	w.Settled()
 	got, err = w.Store.TokenByHash(w.Context(), token.Hash)
 	w.Must(err)
-	if want := stage.Noon.Add(time.Minute); !got.LastUsedAt.Equal(want) {
+	if want := stage.Noon().Add(time.Minute); !got.LastUsedAt.Equal(want) {
 		w.Errorf("an older use moved it back to %v", got.LastUsedAt)
 	}
-	w.Store.TouchToken(12345, stage.Noon) // It may be deleted meanwhile.
+	w.Store.TouchToken(12345, stage.Noon()) // It may be deleted meanwhile.
 	w.Settled()
 }
 

@@ -210,7 +210,8 @@ func (r *Report) checkOrphans(ctx context.Context, tx *sql.Tx) error {
 			" WHERE c.project = d.project AND c.connection = d.connection AND c.destination = d.destination)",
 		"connections lead from or to nobody": "connection c WHERE NOT EXISTS (SELECT 1 FROM source s WHERE s.id = c.source AND s.project = c.project)" +
 			" OR NOT EXISTS (SELECT 1 FROM destination d WHERE d.id = c.destination AND d.project = c.project)",
-		"circuits belong to no destination":             "circuit c WHERE NOT EXISTS (SELECT 1 FROM destination d WHERE d.id = c.destination AND d.project = c.project)",
+		"circuits belong to no destination": "circuit c WHERE NOT EXISTS" +
+			" (SELECT 1 FROM destination d WHERE d.id = c.destination AND d.project = c.project)",
 		"examples of failures belong to no destination": "example x WHERE NOT EXISTS (SELECT 1 FROM destination d WHERE d.id = x.destination)",
 		"replays belong to no project":                  "replay r WHERE NOT EXISTS (SELECT 1 FROM project p WHERE p.id = r.project)",
 	} {

@@ -49,7 +49,7 @@ func Filled(t testing.TB) (*sqlite.Store, string, hook.Connection) {
 			t.Fatal(err)
 		}
 	}
-	must(os.Chmod(dir, 0o700)) //nolint:gosec // a folder has to be entered
+	must(os.Chmod(dir, 0o700))
 	s := OpenWith(t, sqlite.Options{Dir: dir})
 	ctx := t.Context()
 	_, err := s.Reclaim(ctx, time.Now())

@@ -303,7 +303,7 @@ func dedupeRace(w *world) {
 func dedupeWindow(w *world) {
 	const window = time.Hour
 	for _, offset := range []time.Duration{0, time.Minute, 59 * time.Minute} { // of the first within the clock's hour
-		w.Now = stage.Noon.Add(offset)
+		w.Now = stage.Noon().Add(offset)
 		hash := byte(10 + offset/time.Minute)
 		first := w.Accept(w.known(hash, window))
 		w.Tick(window - time.Millisecond)

@@ -17,6 +17,7 @@ func claimTests() map[string]func(*world) {
 		"a claim brings the delivery and its event":   claimBrings,
 		"of a connection the longest due comes first": claimOrder,
 		"connections take turns":                      claimTurns,
+		"what is left over goes round, too":           claimRemainder,
 		"a claim of one goes round, too":              claimOneByOne,
 		"a claim finds what is due among what is not": claimFar,
 		"what is not due is left":                     claimNotDue,
@@ -67,7 +68,7 @@ func claimOrder(w *world) {
 		w.Tick(time.Millisecond)
 	}
 	late := w.Inline(w.Home) // Accepted last, due before all others.
-	w.Settle(hook.Settlement{Job: late, State: hook.StatePending, Next: stage.Noon.Add(-time.Second), Attempt: w.Attempt(hook.OutcomeTimeout, 0)})
+	w.Settle(hook.Settlement{Job: late, State: hook.StatePending, Next: stage.Noon().Add(-time.Second), Attempt: w.Attempt(hook.OutcomeTimeout, 0)})
 	want = append([]hook.DeliveryID{late.Delivery.ID}, want...)
 	var got []hook.DeliveryID
 	for _, limit := range []int{1, 2, 10} {
@@ -141,6 +142,27 @@ func claimOneByOne(w *world) {
 		}
 		if len(seen) != len(places) {
 			w.Errorf("three claims of one served %v", seen)
+		}
+	}
+}
+
+// What is left over after the shares does not always go to the same one.
+func claimRemainder(w *world) {
+	places := w.connections(w.Home, 2)
+	for _, p := range places {
+		for range 9 {
+			w.Waiting(p)
+		}
+	}
+	total := map[hook.ConnectionID]int{}
+	for range 4 {
+		for connection, n := range w.shares(w.Home, 3) {
+			total[connection] += n
+		}
+	}
+	for connection, n := range total {
+		if n != 6 {
+			w.Errorf("of four claims of three, %v got %d, want 6", connection, n)
 		}
 	}
 }

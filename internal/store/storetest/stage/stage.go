@@ -31,7 +31,7 @@ type Harness struct {
 
 // Noon is when the suite takes place: all ids, and what follows from them, come from
 // it and not from the clock.
-var Noon = time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC)
+func Noon() time.Time { return time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC) }
 
 // World is a store with one connection set up in the project "default" and another
 // one, of the same names, in the project "other".
@@ -57,7 +57,7 @@ type Place struct {
 // New opens a store and sets the world up in it.
 func New(t *testing.T, h Harness) *World {
 	t.Helper()
-	w := &World{T: t, Harness: h, Store: h.Open(t), IDs: hook.NewIDs(7), Now: Noon}
+	w := &World{T: t, Harness: h, Store: h.Open(t), IDs: hook.NewIDs(7), Now: Noon()}
 	project, err := w.Store.Projects().Get(t.Context(), 0, "default")
 	w.Must(err)
 	w.Home = w.build(project.ID)
