@@ -107,9 +107,9 @@
 // key in their order, another one those with the turn: finding either is one seek, also
 // when a million wait for one key.
 //
-// A crash takes the turn from those that had it in memory. Until Reclaim has found them
-// nobody gets one: an older one could be lost. Then it gives their rows no time, and
-// goes over all keys of which nobody has the turn.
+// After a crash some had the turn in memory alone. Until Reclaim has given them their
+// rows, and with these the turn, nobody else gets one. Then it goes over all keys of
+// which nobody has it: those whose first delivery came meanwhile.
 //
 // # Causes
 //

@@ -92,7 +92,8 @@ func (b *batch) advance(ctx context.Context, ref inline.Key, now time.Time) erro
 }
 
 // advanceIdle advances the keys of which nothing is due or being sent, although
-// something waits: the heads of these were in hand of a lost process.
+// something waits: what happened to these before the first Reclaim was through gave the
+// turn to nobody.
 func (s *Store) advanceIdle(ctx context.Context, now time.Time) error {
 	var after sqlstore.Key
 	for {

@@ -167,7 +167,7 @@ func (b *batch) reclaimFrom(ctx context.Context, from hook.EventID, now time.Tim
 			t := &targets[i]
 			lost = append(lost, waiting{
 				id: t.Delivery, project: hook.ProjectID(commit.Int(row[1])), event: last, connection: t.Connection, destination: t.Destination,
-				created: ev.ReceivedAt, due: now, orderKey: t.OrderKey, behind: t.OrderKey != "",
+				created: ev.ReceivedAt, due: now, orderKey: t.OrderKey,
 			})
 		}
 		return nil
