@@ -13,7 +13,8 @@ import (
 func TestWatchersKnowHowLongDeliveriesWaitAsTheyShould(t *testing.T) {
 	quiet := &hook.Quiet{From: "22:00", To: "06:00"}
 	catalogue := hook.Catalogue{Sources: []hook.Source{
-		{ID: 1, Project: 1, Name: hook.SystemSource, SourceSpec: hook.SourceSpec{System: true}}, {ID: 2, Project: 1, Name: "shop"},
+		{ID: 1, Project: 1, Name: hook.SystemSource, SourceSpec: hook.SourceSpec{System: true}},
+		{ID: 2, Project: 1, Name: "shop"},
 		{ID: 3, Project: 4, Name: hook.SystemSource, SourceSpec: hook.SourceSpec{System: true}},
 	}}
 	want := map[hook.DestinationID]time.Duration{11: 0, 12: time.Hour, 13: quietPatience, 14: quietPatience + time.Hour}

@@ -63,8 +63,8 @@ func (f fake) ListRefusals(context.Context, store.RefusalQuery) (page.Page[hook.
 	return page.Page[hook.Refusal]{Items: f.refusals, Done: true}, nil
 }
 
-// watch runs a Watcher for so many minutes, calls each before each look, and returns
-// the notices with the minute in which they were given.
+// watch lets a Watcher look for so many minutes, calls each before each look, and
+// returns the notices with the minute in which they were given.
 func watch(t *testing.T, f fake, minutes int, each func(minute int)) map[int][]hook.Notice {
 	t.Helper()
 	given := map[int][]hook.Notice{}
@@ -72,24 +72,30 @@ func watch(t *testing.T, f fake, minutes int, each func(minute int)) map[int][]h
 	w := notice.NewWatcher(notice.WatcherOptions{
 		Store: f, Catalogue: f, Notify: func(n hook.Notice) { given[minute] = append(given[minute], n) },
 	})
-	ctx, cancel := context.WithCancel(t.Context())
-	ended := make(chan error, 1)
-	go func() { ended <- w.Run(ctx) }()
 	for minute = 1; minute <= minutes; minute++ {
 		each(minute)
-		pass(notice.WatchEvery)
-	}
-	cancel()
-	if err := <-ended; err != nil {
-		t.Errorf("Run() = %v, want nil", err)
+		<-time.After(notice.WatchEvery)
+		w.Look(t.Context(), time.Now())
 	}
 	return given
 }
 
-// pass lets virtual time pass.
-func pass(d time.Duration) {
-	<-time.After(d)
-	synctest.Wait()
+func TestAWatcherLooksOnceAMinute(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := fake{&place{numbers: hook.Numbers{Refused: 100}}}
+		var at []time.Duration
+		began := time.Now()
+		w := notice.NewWatcher(notice.WatcherOptions{Store: f, Catalogue: f, Notify: func(hook.Notice) { at = append(at, time.Since(began)) }})
+		ctx, cancel := context.WithTimeout(t.Context(), 40*time.Minute)
+		defer cancel()
+		if err := w.Run(ctx); err != nil {
+			t.Errorf("Run() = %v, want nil", err)
+		}
+		want := []time.Duration{time.Minute, time.Minute + notice.RefusedAgain, time.Minute + 2*notice.RefusedAgain}
+		if !slices.Equal(at, want) {
+			t.Errorf("told after %v, want %v", at, want)
+		}
+	})
 }
 
 // minutesOf returns when notices of a type were given.
