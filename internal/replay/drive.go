@@ -77,7 +77,7 @@ func (d *driver) over() bool { return d.pending == nil && d.walk.over() }
 func (d *driver) step(ctx context.Context, room int) (time.Duration, error) {
 	began := time.Now()
 	budget := min(d.allowance.take(began), maxStep)
-	if budget <= 0 {
+	if budget <= 0 && d.pending != nil {
 		return d.allowance.wait(), nil
 	}
 	s := &step{
@@ -104,8 +104,11 @@ func (d *driver) step(ctx context.Context, room int) (time.Duration, error) {
 	for _, destination := range done.Destinations {
 		d.engine.options.Wake(destination)
 	}
-	if s.size == 0 || d.allowance.tokens >= 1 {
+	switch {
+	case d.pending == nil && s.size == 0, d.allowance.tokens >= 1:
 		return 0, nil // there is nothing to wait for
+	case s.size == 0:
+		return d.allowance.wait(), nil
 	}
 	return max(0, tick-time.Since(began)), nil
 }
@@ -121,11 +124,12 @@ type step struct {
 	alone  bool // nothing of the replay is open, so that any event has room
 }
 
-// gather fills the step.
+// gather fills the step. When the rate gives nothing, it goes as far as to the next one
+// that is chosen.
 func (s *step) gather(ctx context.Context, budget int) error {
 	d := s.driver
 	chooser := d.engine.chooser(d.recipe)
-	for began := time.Now(); s.size < budget && s.bytes < maxStepBytes && time.Since(began) < maxStepTime; {
+	for began := time.Now(); s.bytes < maxStepBytes && time.Since(began) < maxStepTime; {
 		if d.pending == nil {
 			of, err := d.walk.next(ctx)
 			if err != nil {
@@ -143,7 +147,8 @@ func (s *step) gather(ctx context.Context, budget int) error {
 			}
 			d.pending, d.foundAt = of, time.Now()
 		}
-		if size := d.found.size(); s.size+size > s.room && (!s.alone || s.size > 0) {
+		size := d.found.size()
+		if full := s.size+size > s.room && (!s.alone || s.size > 0); size > 0 && (full || s.size >= budget) {
 			return nil // it comes first in a later step
 		}
 		s.add(d.pending, &d.found)

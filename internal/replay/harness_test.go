@@ -26,6 +26,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type world struct {
 	t       *testing.T
 	store   *sqlite.Store
+	replays store.Replays // the store, unless a test puts something before it
 	router  *route.Router
 	engine  *replay.Engine
 	project hook.ProjectID
@@ -72,6 +73,7 @@ func newWorld(t *testing.T, change func(w *world)) *world {
 	w.must(w.store.Connections().Create(ctx, &w.copies))
 	w.router = route.New(route.Options{Load: w.store.Catalogue})
 	w.reload()
+	w.replays = w.store
 	w.build()
 	return w
 }
@@ -79,7 +81,7 @@ func newWorld(t *testing.T, change func(w *world)) *world {
 // build makes an engine, as a start of the program does.
 func (w *world) build() {
 	w.engine = replay.New(replay.Options{
-		Replays: w.store, Log: w.store, Catalogue: w.router.Current,
+		Replays: w.replays, Log: w.store, Catalogue: w.router.Current,
 		Circuit: func(id hook.DestinationID) hook.Circuit { return w.circuit[id] },
 		Wake: func(id hook.DestinationID) {
 			w.mu.Lock()

@@ -2,7 +2,9 @@ package replay_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -298,5 +300,73 @@ func TestTooManyReplays(t *testing.T) {
 		pass(time.Second)
 		end()
 		w.start(spec)
+	})
+}
+
+func TestMuchIsLookedAtToFindLittle(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, nil)
+		defer w.close()
+		orders(w, 700, hook.StateSucceeded)
+		defer w.run()()
+		stop := w.send(succeeds)
+		started := w.start(hook.ReplaySpec{Select: hook.ReplaySelection{Source: w.shop.ID, Filter: "data.n in [3, 698]"}, Rate: hook.Rate{Count: 1, Per: time.Minute}})
+		pass(20 * time.Second)
+		if p := w.replay(started.ID).Progress; p.Made != 1 || p.Looked != 698 {
+			t.Errorf("one a minute: %+v", p)
+		}
+		ended := w.ended(started.ID)
+		stop()
+		if want := (hook.ReplayProgress{Looked: 700, Selected: 2, Made: 2, Succeeded: 2, Attempts: 2}); ended.Progress != want {
+			t.Errorf("%+v", ended.Progress)
+		}
+		if took := ended.EndedAt.Sub(ended.CreatedAt); took < time.Minute || took > time.Minute+time.Second {
+			t.Errorf("two at one a minute took %s", took)
+		}
+	})
+}
+
+// flaky makes steps and says that it did not.
+type flaky struct {
+	store.Replays
+
+	calls int
+}
+
+func (f *flaky) AdvanceReplay(ctx context.Context, step store.ReplayStep) (store.ReplayDone, error) {
+	done, err := f.Replays.AdvanceReplay(ctx, step)
+	f.calls++
+	if f.calls%3 == 2 && err == nil {
+		return store.ReplayDone{}, errors.New("the disk was slow")
+	}
+	return done, err
+}
+
+func TestAStepOfUnknownOutcomeIsNotRepeated(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, nil)
+		defer w.close()
+		orders(w, 60, hook.StateSucceeded)
+		w.replays = &flaky{Replays: w.store}
+		w.build()
+		defer w.run()()
+		stop := w.send(succeeds)
+		ended := w.ended(w.start(hook.ReplaySpec{Select: hook.ReplaySelection{Source: w.shop.ID}}).ID)
+		if attempts := stop(); len(attempts) != 60 || ended.Progress.Made != 60 || ended.State != hook.ReplayCompleted {
+			t.Errorf("%d attempts, %+v", len(attempts), ended)
+		}
+	})
+}
+
+func TestAReplayThatCannotBeReadStops(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, nil)
+		defer w.close()
+		later := hook.Replay{Project: w.project, CreatedBy: "ana", ReplaySpec: hook.ReplaySpec{Mode: "rewind", Select: hook.ReplaySelection{Source: w.shop.ID}}}
+		w.must(w.store.CreateReplay(t.Context(), &later))
+		defer w.run()()
+		if ended := w.ended(later.ID); ended.State != hook.ReplayStopped || !strings.HasPrefix(ended.Reason, `it cannot be run: the replay cannot be made: mode: "rewind" is no mode`) {
+			t.Errorf("%s: %s", ended.State, ended.Reason)
+		}
 	})
 }
