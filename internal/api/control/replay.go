@@ -32,7 +32,7 @@ type Replays interface {
 
 // ReplayIn asks for a replay, or for its plan.
 type ReplayIn struct {
-	Mode   string          `json:"mode,omitempty" enum:"deliver,retry" doc:"deliver (default): new deliveries of what is chosen; retry: the deliveries themselves again"`
+	Mode   string          `json:"mode,omitempty" enum:"deliver,retry" doc:"deliver (default): new deliveries of what is chosen; retry: those deliveries again"`
 	Select ReplaySelect    `json:"select,omitzero" doc:"What is replayed, from the oldest to the newest. All that is set must be met"`
 	Rules  string          `json:"rules,omitempty" enum:"then,now" doc:"Over the connections that matched then (default), or that match now. Not with retry"`
 	To     string          `json:"to,omitempty" doc:"To this destination in place of those of the connections, each event once: id or name. Not with retry"`
