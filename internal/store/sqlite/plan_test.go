@@ -70,8 +70,11 @@ func openForPlans(t *testing.T) *Store {
 		}
 	})
 	event := hook.Event{Project: 1, Source: 2, Payload: []byte("x"), Targets: []hook.Target{
-		{Connection: 3, Destination: 4}, {Connection: 5, Destination: 6, Deferred: true}, {Connection: 5, Destination: 4, Deferred: true},
-		{Connection: 5, Destination: 4, OrderKey: "k"}, {Connection: 5, Destination: 4, OrderKey: "l", Held: true, Cause: hook.CauseParked},
+		{Connection: 3, Destination: 4},
+		{Connection: 5, Destination: 6, Deferred: true},
+		{Connection: 5, Destination: 4, Deferred: true},
+		{Connection: 5, Destination: 4, OrderKey: "k"},
+		{Connection: 5, Destination: 4, OrderKey: "l", Held: true, Cause: hook.CauseParked},
 	}}
 	if _, err := s.Accept(t.Context(), &hook.Acceptance{Event: event}); err != nil {
 		t.Fatal(err)
