@@ -42,19 +42,8 @@ func (e *Engine) next(l *lane) *item {
 	}
 	// A delivery that will be held takes no place under the rate.
 	free := !known || dst.Paused
-	until := l.stoppedUntilLocked(now)
-	if now.Before(until) || e.stopped.Load() || l.suspending || l.running > l.limitLocked() ||
-		l.queue.Len() == 0 || !free && (now.Before(l.nextAtLocked()) || !l.passLocked(now)) {
-		var shed []*item
-		if until.Sub(now) >= longCoolDown {
-			shed = e.shedLocked(l, 0)
-		}
-		l.running--
-		e.planLocked(l, now)
-		l.mu.Unlock()
-		for _, it := range shed {
-			e.giveBack(l, it)
-		}
+	if e.stopped.Load() || !l.mayBeginLocked(now, free) {
+		e.retireLocked(l, now)
 		return nil
 	}
 	defer l.mu.Unlock()
@@ -69,6 +58,21 @@ func (e *Engine) next(l *lane) *item {
 		e.planLocked(l, now)
 	}
 	return it
+}
+
+// retireLocked ends a worker's use of a lane, which it unlocks. What would wait there
+// for long goes back to the store.
+func (e *Engine) retireLocked(l *lane, now time.Time) {
+	var shed []*item
+	if l.stoppedUntilLocked(now).Sub(now) >= longCoolDown {
+		shed = e.shedLocked(l, 0)
+	}
+	l.running--
+	e.planLocked(l, now)
+	l.mu.Unlock()
+	for _, it := range shed {
+		e.giveBack(l, it)
+	}
 }
 
 // attempt attempts one delivery, or settles it without where that is no longer wanted.

@@ -2,7 +2,6 @@ package deliver
 
 import (
 	"context"
-	"log/slog"
 	"math/rand/v2"
 	"time"
 
@@ -68,11 +67,11 @@ func (e *Engine) settleInLocked(l *lane, held bool, now time.Time) {
 
 // announceCircuit tells of a circuit's new state, in the log and to whoever wants to know.
 func (e *Engine) announceCircuit(l *lane, circuit *hook.Circuit) {
-	level := slog.LevelInfo
+	tell := e.options.Logger.Info
 	if circuit.State == hook.CircuitOpen && circuit.Probes == 0 {
-		level = slog.LevelWarn
+		tell = e.options.Logger.Warn
 	}
-	e.options.Logger.Log(context.Background(), level, "the circuit of a destination is "+circuit.State.String(),
+	tell("the circuit of a destination is "+circuit.State.String(),
 		"destination", l.id.String(), "name", l.nameLocked(), "failures", circuit.Failures)
 	e.notifyCircuit(circuit, l.nameLocked())
 }

@@ -387,7 +387,7 @@ func (m *memory) Probe(_ context.Context, claim store.Claim, after hook.Delivery
 		next = first
 	}
 	if next == nil {
-		return nil, nil
+		return nil, nil //nolint:nilnil // as the contract has it: nothing waits
 	}
 	return next.hand(claim.Until), nil
 }

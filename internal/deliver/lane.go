@@ -174,6 +174,15 @@ func (l *lane) waitsLocked(now time.Time) bool {
 	return l.suspending || now.Before(l.stoppedUntilLocked(now)) || now.Before(l.tokenAt) || now.Before(l.nextAtLocked())
 }
 
+// mayBeginLocked reports whether one of the workers may begin an attempt now, and takes
+// its place under the rate if so, unless it needs none.
+func (l *lane) mayBeginLocked(now time.Time, free bool) bool {
+	if l.suspending || l.queue.Len() == 0 || l.running > l.limitLocked() || now.Before(l.stoppedUntilLocked(now)) {
+		return false
+	}
+	return free || !now.Before(l.nextAtLocked()) && l.passLocked(now)
+}
+
 // capacityLocked is how many deliveries the lane may have in hand: what it gets done
 // in about a second, so that a slow destination holds little memory.
 func (l *lane) capacityLocked(most int) int {

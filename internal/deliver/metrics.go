@@ -58,7 +58,7 @@ func newMetrics(e *Engine) *metrics {
 		bytes := prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "malote_deliveries_in_hand_bytes", Help: "Size of the deliveries in memory.",
 		}, func() float64 { return float64(e.shares.bytes.Load()) })
-		registry.MustRegister(attempts, states, m.duration, m.inFlight, m.deferred, inHand, bytes, &laneCollector{engine: e})
+		registry.MustRegister(attempts, states, m.duration, m.inFlight, m.deferred, inHand, bytes, newLaneCollector(e))
 	}
 	return m
 }
@@ -78,21 +78,26 @@ func (m *metrics) settled(state hook.State) {
 	}
 }
 
-// laneCollector reads how the lanes are when somebody asks.
-type laneCollector struct{ engine *Engine }
+// laneCollector reads how the lanes are when somebody asks: numbers of all together.
+type laneCollector struct {
+	engine               *Engine
+	state, limit, slowed *prometheus.Desc
+}
 
-// The numbers of all lanes together.
-var ( //nolint:gochecknoglobals // constants
-	circuitState = prometheus.NewDesc("malote_circuit_state", "Destinations in use whose circuit is in this state.", []string{"state"}, nil)
-	laneLimit    = prometheus.NewDesc("malote_lane_limit", "Attempts that all destinations in use may get at once, as their pace is now.", nil, nil)
-	laneSlowed   = prometheus.NewDesc("malote_lane_slowed", "Destinations in use that get fewer attempts at once than they are set up for.", nil, nil)
-)
+func newLaneCollector(e *Engine) *laneCollector {
+	return &laneCollector{
+		engine: e,
+		state:  prometheus.NewDesc("malote_circuit_state", "Destinations in use whose circuit is in this state.", []string{"state"}, nil),
+		limit:  prometheus.NewDesc("malote_lane_limit", "Attempts that all destinations in use may get at once, as their pace is now.", nil, nil),
+		slowed: prometheus.NewDesc("malote_lane_slowed", "Destinations in use that get fewer attempts at once than they are set up for.", nil, nil),
+	}
+}
 
 // Describe implements prometheus.Collector.
-func (*laneCollector) Describe(into chan<- *prometheus.Desc) {
-	into <- circuitState
-	into <- laneLimit
-	into <- laneSlowed
+func (c *laneCollector) Describe(into chan<- *prometheus.Desc) {
+	into <- c.state
+	into <- c.limit
+	into <- c.slowed
 }
 
 // Collect implements prometheus.Collector.
@@ -109,8 +114,8 @@ func (c *laneCollector) Collect(into chan<- prometheus.Metric) {
 		l.mu.Unlock()
 	}
 	for state, count := range states {
-		into <- prometheus.MustNewConstMetric(circuitState, prometheus.GaugeValue, float64(count), state.String())
+		into <- prometheus.MustNewConstMetric(c.state, prometheus.GaugeValue, float64(count), state.String())
 	}
-	into <- prometheus.MustNewConstMetric(laneLimit, prometheus.GaugeValue, float64(limit))
-	into <- prometheus.MustNewConstMetric(laneSlowed, prometheus.GaugeValue, float64(slowed))
+	into <- prometheus.MustNewConstMetric(c.limit, prometheus.GaugeValue, float64(limit))
+	into <- prometheus.MustNewConstMetric(c.slowed, prometheus.GaugeValue, float64(slowed))
 }

@@ -1,6 +1,7 @@
 package deliver_test
 
 import (
+	"context"
 	"fmt"
 	"sync"
 
@@ -71,7 +72,7 @@ func (k *keys) reenter(id hook.DeliveryID) {
 }
 
 // begin notes that an attempt begins, and looks whether it may.
-func (k *keys) begin(id string) {
+func (k *keys) begin(ctx context.Context, id string) {
 	k.mu.Lock()
 	one := k.turns[id]
 	if one == nil {
@@ -90,7 +91,7 @@ func (k *keys) begin(id string) {
 	}
 	k.mu.Unlock()
 	for _, other := range earlier {
-		d, err := k.m.store.Delivery(k.m.t.Context(), k.m.project, other.id)
+		d, err := k.m.store.Delivery(ctx, k.m.project, other.id)
 		if err == nil && !d.State.Final() {
 			k.mu.Lock()
 			k.wrong = append(k.wrong, fmt.Sprintf("delivery %v of the key %q is attempted while %v is %v (%s)", one.id, one.of.key, other.id, d.State, d.Reason))

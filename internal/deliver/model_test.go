@@ -298,7 +298,7 @@ func (l *life) RoundTrip(req *http.Request) (*http.Response, error) {
 	default:
 	}
 	id := req.Header.Get("Webhook-Id")
-	l.keys.begin(id)
+	l.keys.begin(req.Context(), id)
 	defer l.keys.end(id)
 	status, latency := l.arrive(id)
 	timer := time.NewTimer(latency)

@@ -92,7 +92,8 @@ func (e *Engine) vainProbe(l *lane) {
 	}
 	now := time.Now()
 	l.probe.wanted = true
-	if l.probe.vain++; l.probe.vain >= maxVain {
+	l.probe.vain++
+	if l.probe.vain >= maxVain {
 		l.probe.vain = 0
 		l.claimAfter = now.Add(reviewEvery)
 	}

@@ -146,11 +146,13 @@ func (p *Pace) fine(ticket uint64, took time.Duration) {
 
 // rise takes the limit up after enough full rounds.
 func (p *Pace) rise() {
-	if p.round++; p.round < p.limit {
+	p.round++
+	if p.round < p.limit {
 		return
 	}
 	p.round = 0
-	if p.rounds--; p.rounds > 0 {
+	p.rounds--
+	if p.rounds > 0 {
 		return
 	}
 	p.limit++

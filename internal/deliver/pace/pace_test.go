@@ -30,8 +30,16 @@ func TestOneRoundChangesTheLimitOnce(t *testing.T) {
 		verdict pace.Verdict
 		want    int
 	}{
-		{pace.Fine, 16}, {pace.Throttled, 8}, {pace.Fine, 9}, {pace.Fine, 10}, {pace.None, 10}, {pace.Late, 5},
-		{pace.Throttled, 2}, {pace.Throttled, 1}, {pace.Late, 1}, {pace.Fine, 1}, {pace.Fine, 1},
+		{pace.Fine, 16},
+		{pace.Throttled, 8},
+		{pace.Fine, 9},
+		{pace.Fine, 10},
+		{pace.None, 10},
+		{pace.Late, 5},
+		{pace.Throttled, 2},
+		{pace.Throttled, 1},
+		{pace.Late, 1},
+		{pace.Fine, 1},
 	} {
 		round(&p, step.verdict, took)
 		if p.Limit() != step.want {
@@ -188,10 +196,10 @@ type flight struct {
 
 type flights []flight
 
-func (f flights) Len() int           { return len(f) }
-func (f flights) Less(i, j int) bool { return f[i].ends < f[j].ends }
-func (f flights) Swap(i, j int)      { f[i], f[j] = f[j], f[i] }
-func (f *flights) Push(x any)        { *f = append(*f, x.(flight)) } //nolint:forcetypeassert // only flights come here
+func (f *flights) Len() int           { return len(*f) }
+func (f *flights) Less(i, j int) bool { return (*f)[i].ends < (*f)[j].ends }
+func (f *flights) Swap(i, j int)      { (*f)[i], (*f)[j] = (*f)[j], (*f)[i] }
+func (f *flights) Push(x any)         { *f = append(*f, x.(flight)) }
 func (f *flights) Pop() any {
 	last := (*f)[len(*f)-1]
 	*f = (*f)[:len(*f)-1]
@@ -224,7 +232,7 @@ func simulate(p *pace.Pace, to partner, span time.Duration) (got outcome) {
 		got.limits += float64(p.Limit()) * (next - now).Seconds() / span.Seconds()
 		now = next
 		for under.Len() > 0 && under[0].ends <= now {
-			done := heap.Pop(&under).(flight) //nolint:forcetypeassert // only flights are in it
+			done := heap.Pop(&under).(flight)
 			p.Done(done.ticket, done.verdict, done.took)
 			switch done.verdict {
 			case pace.Fine:

@@ -80,7 +80,8 @@ func TestQueueIsFair(t *testing.T) {
 					if len(waiting[key]) == 0 || key == it.key {
 						continue
 					}
-					if others[it.key]++; others[it.key] > 1 {
+					others[it.key]++
+					if others[it.key] > 1 {
 						t.Fatalf("group %d came twice while %d waited", it.key, key)
 					}
 				}
