@@ -365,6 +365,12 @@ func TestOrderSurvivesAKill(t *testing.T) {
 	checkOrder(t, partner.got())
 	t.Logf("%d orders acknowledged, %d taken", len(acknowledged), len(partner.got()))
 	waitUntilDrained(t, s)
+	if code := s.stop(); code != 0 {
+		t.Errorf("the server ends with code %d, want 0", code)
+	}
+	if p := command(t, nil, "doctor", "--data", s.dir); p.code != 0 {
+		t.Errorf("malote doctor finds faults after the crashes: code %d\n%s%s", p.code, p.out, p.err)
+	}
 }
 
 // replayed is a replay as the API shows it.
