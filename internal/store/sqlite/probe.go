@@ -19,21 +19,16 @@ const (
 func (s *Store) Probe(ctx context.Context, claim store.Claim, after hook.DeliveryID) (*hook.Job, error) {
 	claim.Limit = 1
 	c := &claiming{Claim: claim, probe: true}
-	for _, look := range []func() error{
-		func() error { return s.probeHeld(ctx, c, after) },
-		func() error { _, err := s.steps(ctx, c.step); return err },
-		func() error { return s.probeHeld(ctx, c, 0) },
-	} {
-		err := look()
-		if err != nil || len(c.jobs) > 0 {
-			return s.probing(ctx, c, err)
-		}
+	err := s.probeHeld(ctx, c, after)
+	if err == nil && len(c.jobs) == 0 {
+		_, err = s.steps(ctx, c.step)
 	}
-	return nil, nil
-}
-
-// probing completes the job that was claimed.
-func (s *Store) probing(ctx context.Context, c *claiming, err error) (*hook.Job, error) {
+	if err == nil && len(c.jobs) == 0 {
+		err = s.probeHeld(ctx, c, 0)
+	}
+	if len(c.jobs) == 0 {
+		return nil, err
+	}
 	jobs, err := s.finish(ctx, c, err)
 	if err != nil {
 		return nil, err

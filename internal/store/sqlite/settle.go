@@ -171,10 +171,10 @@ func (s *settling) result(b *batch, connection hook.ConnectionID) result {
 	if waits && b.deleted(connection) {
 		r.state, r.reason = hook.StateCanceled, reasonDeleted
 	}
-	switch r.state {
-	case hook.StateHeld:
+	if r.state == hook.StateHeld {
 		r.cause = heldBy(s.Cause)
-	case hook.StatePending:
+	}
+	if r.state == hook.StatePending {
 		due := s.Next
 		if due.IsZero() {
 			due = r.at

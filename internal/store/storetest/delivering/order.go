@@ -57,13 +57,13 @@ func (w *world) acceptOrdered(p place, key string) (hook.DeliveryID, *hook.Job) 
 }
 
 // far is later than any clock that a store could have by itself.
-var far = time.Date(2200, 1, 1, 0, 0, 0, 0, time.UTC)
+func far() time.Time { return time.Date(2200, 1, 1, 0, 0, 0, 0, time.UTC) }
 
 // due claims everything that is or will be due at the place, and returns it by id.
 func (w *world) due(p place) map[hook.DeliveryID]*hook.Job {
 	w.Helper()
 	jobs, err := w.Store.Claim(w.Context(), store.Claim{
-		Destination: p.Destination, Owner: "node-1", Until: far.Add(time.Hour), Now: far, Limit: 256,
+		Destination: p.Destination, Owner: "node-1", Until: far().Add(time.Hour), Now: far(), Limit: 256,
 	})
 	w.Must(err)
 	found := map[hook.DeliveryID]*hook.Job{}
@@ -461,7 +461,7 @@ func (m *orderWorld) step() {
 	case action < 9:
 		m.last = "claim"
 		jobs, claimErr := m.Store.Claim(m.Context(), store.Claim{
-			Destination: m.Home.Destination, Owner: "node-1", Until: far.Add(time.Hour), Now: far, Limit: 1 + m.random.IntN(3),
+			Destination: m.Home.Destination, Owner: "node-1", Until: far().Add(time.Hour), Now: far(), Limit: 1 + m.random.IntN(3),
 		})
 		err = claimErr
 		for _, job := range jobs {
