@@ -48,7 +48,8 @@ type ReplaySpec struct {
 	// Rules says over which connections: those that matched then (default), or those
 	// that match now, with the filters of now. Not with "retry".
 	Rules ReplayRules `json:"rules,omitempty"`
-	// To is another destination, in place of those of the connections. Not with "retry".
+	// To is another destination, in place of those of the connections; each event goes
+	// there once. Not with "retry".
 	To DestinationID `json:"to,omitempty"`
 	// Edit is a JSON merge patch (RFC 7396) of every payload: new events are made, which
 	// name the old ones as their parents. Not with "retry".
@@ -81,7 +82,8 @@ const (
 )
 
 // ReplaySelection chooses deliveries, and by them events, or events alone. The fields
-// that are set must all be met.
+// that are set must all be met. Events that an edit made are chosen by their ids, or by
+// the state of their deliveries.
 type ReplaySelection struct {
 	Source      SourceID      `json:"source,omitempty"`
 	Type        string        `json:"type,omitempty"`   // exact, or a pattern with "*"
