@@ -54,6 +54,12 @@ func fill(ctx context.Context, dir string, filling filling) (hook.EventID, error
 	if err != nil {
 		return 0, err
 	}
+	// As the program does when it starts: only then does the store note how far it is sure
+	// of everything, and a later start need not look through all that is filled in here.
+	_, err = db.Reclaim(ctx, time.Now())
+	if err != nil {
+		return 0, errors.Join(err, db.Close())
+	}
 	catalogue, err := db.Catalogue(ctx)
 	if err == nil && len(catalogue.Connections) != 1 {
 		err = fmt.Errorf("the flow made %d connections, not 1", len(catalogue.Connections))
