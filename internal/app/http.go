@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/http/pprof"
 	"os"
+	"strings"
 	"time"
 
 	"malote.dev/malote/internal/route"
@@ -31,10 +32,21 @@ const (
 	readyTimeout      = 2 * time.Second
 )
 
-// handler routes what the server answers.
+// handler routes what the server answers. Nearly all requests are events, and their
+// sources are found by ingest, so that they need no pattern to be matched.
 func (s *server) handler() http.Handler {
+	mux := s.mux()
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasPrefix(r.URL.Path, route.PathPrefix) {
+			s.ingest.ServeHTTP(w, r)
+			return
+		}
+		mux.ServeHTTP(w, r)
+	})
+}
+
+func (s *server) mux() *http.ServeMux {
 	mux := http.NewServeMux()
-	mux.Handle(route.PathPrefix, s.ingest)
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, "ok\n") })
 	mux.HandleFunc("GET /readyz", s.ready)
 	if s.settings.Metrics {

@@ -262,9 +262,7 @@ func (w *Writer[B]) batch(ctx context.Context, ops []*Operation[B]) {
 	case err == nil:
 		b.Committed()
 		w.count(len(ops), started)
-		for _, op := range ops {
-			w.finish(op, nil)
-		}
+		w.finishAll(ops)
 	case database.StorageFailed(err):
 		w.fail(ctx, err, ops)
 	case len(ops) > 1:
@@ -355,6 +353,27 @@ func (w *Writer[B]) finish(op *Operation[B], err error) {
 		w.calls <- func() { op.After(err) }
 	case op.result != nil:
 		op.result <- err
+	}
+}
+
+// finishAll tells whoever waits for operations that were done. Those with a callback
+// share one call, because each costs a hand-over to another goroutine.
+func (w *Writer[B]) finishAll(ops []*Operation[B]) {
+	var calls []func(error)
+	for _, op := range ops {
+		switch {
+		case op.After != nil:
+			calls = append(calls, op.After)
+		case op.result != nil:
+			op.result <- nil
+		}
+	}
+	if len(calls) > 0 {
+		w.calls <- func() {
+			for _, call := range calls {
+				call(nil)
+			}
+		}
 	}
 }
 
