@@ -31,9 +31,6 @@ destinations:
   healthy: { from: shop, to: healthy, types: [push] }
 %s`
 
-// neighbourRetry makes those who fail be tried again and again while it is measured.
-const neighbourRetry = "{ schedule: [1s, 1s, 2s, 2s, 5s, 5s, 10s, 10s, 10s, 1m, 5m] }"
-
 // refusing is an address where nothing listens: the port's number is too low for the
 // system to give it to a client by chance.
 const refusing = "http://127.0.0.1:1/"
@@ -132,7 +129,7 @@ func (c *company) flow(place place) string {
 			target = [...]string{place.silent, refusing}[i%2]
 		}
 		fmt.Fprintf(&destinations, "  n-%d: { http: { url: %q, timeout: 1s } }\n", i, target)
-		fmt.Fprintf(&connections, "  n-%d: { from: shop, to: n-%d, types: [%s], retry: %s }\n", i, i, typeName(int64(i)), neighbourRetry)
+		fmt.Fprintf(&connections, "  n-%d: { from: shop, to: n-%d, types: [%s] }\n", i, i, typeName(int64(i)))
 	}
 	return fmt.Sprintf(healthyFlow, place.receiver.url, destinations.String(), connections.String())
 }
@@ -205,6 +202,9 @@ func isolationReport(set *settings, all []*company) string {
 	row("end to end p50 / p99", func(c *company) string { return latencies(c.rounds, ends) })
 	row(fmt.Sprintf("p99 end to end, of alone (at most %.2f)", isolationLimit), func(c *company) string {
 		return fmt.Sprintf("%.2f", float64(last(c))/float64(max(1, last(all[0]))))
+	})
+	row("CPU of the program, a second", func(c *company) string {
+		return milli(median(c.rounds, func(s *sample) time.Duration { return time.Duration(float64(s.cpu) / s.elapsed.Seconds()) }))
 	})
 	row("peak memory", func(c *company) string { return mebibytes(c.peak) })
 	row("lost by the healthy one", func(c *company) string {
