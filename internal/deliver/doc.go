@@ -10,18 +10,27 @@
 //
 //	          Reserve, Dispatch                    Claim
 //	ingest ───────────────────► lane ◄───────────────────── store
-//	                             │ next: concurrency, rate, cool-down
+//	                             │ next: circuit, pace, rate, cool-down, quiet hours
 //	                             ▼
 //	                          attempt ──► RetryPolicy.Decide ──► Settle
 //	                             ▲                                 │ pending: due later
 //	                             └────────── agenda ◄──────────────┘
 //
 // A lane that overflowed takes nothing from ingest until it has caught up with the
-// store, which keeps deliveries roughly in the order of their acceptance.
+// store, which keeps deliveries roughly in the order of their acceptance. In a lane the
+// connections take turns, and where memory is scarce the projects share it.
+//
+// How much a destination gets follows what it does with it. The pace (package pace) has
+// fewer attempts in flight where it throttles or gets slow. The circuit (hook.Circuit)
+// opens where it fails: then nothing is attempted, what is in hand goes back to the
+// store as held, and so does, part by part and beside everything else, what waits there
+// (see shift). A probe after a while shows whether it works again; then what is held is
+// released in the same way, while a ramp already delivers it. Circuits survive a restart.
 //
 // Every delivery in hand is under a lease that lasts longer than an attempt may, and
 // that is renewed while the delivery is in hand. A delivery that is in hand is never
-// taken twice.
+// taken twice. Of those with an order key the store hands out one at a time; when it has
+// ended, the lane looks for the next one.
 //
 // What is held stays in the store until somebody releases it. A Resumer does that for
 // what was held a moment too late, when nobody was left to release it.
