@@ -166,7 +166,11 @@ func (s *Store) sweepLane(
 			return 0, false, err
 		}
 		changed := 0
-		for _, id := range ids {
+		for i, id := range ids {
+			if i >= shortStep && b.w.Crowded() { // an event does not wait for the rest
+				last, seen = ids[i-1], stepSize
+				break
+			}
 			row, err := b.delivery(ctx, id)
 			if err != nil {
 				return 0, false, err

@@ -19,6 +19,9 @@ import (
 // that the events that wait behind it do not notice.
 const stepSize = 256
 
+// shortStep is how many rows a sweep over a backlog changes while something else waits.
+const shortStep = 16
+
 // Renew implements store.Queue.
 func (s *Store) Renew(ctx context.Context, owner string, deliveries []hook.DeliveryID, until time.Time) error {
 	if len(deliveries) == 0 {
