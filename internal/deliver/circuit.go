@@ -50,6 +50,7 @@ func (e *Engine) settleInLocked(l *lane, held bool, now time.Time) {
 		l.heeded = l.pace.Reset()
 		l.stale = len(l.hand) - l.queue.Len()
 		l.probe = probe{last: l.probe.last}
+		l.due = dueTimes{partial: true} // none of it will be due
 		e.shiftLocked(l, hold, now)
 		e.planLocked(l, now)
 	case hook.CircuitHalfOpen:

@@ -256,6 +256,10 @@ func (e *Engine) planLocked(l *lane, now time.Time) {
 		return
 	}
 	e.probeDueLocked(l, now)
+	if l.look && l.circuit.State == hook.CircuitOpen {
+		l.look = false
+		e.shiftLocked(l, hold, now) // what came to be due since the circuit opened
+	}
 	if e.claimableLocked(l, now) {
 		l.claiming = true
 		e.agenda.claim(l)

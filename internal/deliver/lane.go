@@ -225,9 +225,8 @@ func (l *lane) nextLookLocked(now time.Time) (time.Time, bool) {
 			next, ok = at, true
 		}
 	}
-	if l.circuit.State == hook.CircuitOpen {
-		// What becomes due meanwhile waits, too.
-		return l.circuit.ProbeAt, l.circuit.ProbeAt.After(now)
+	if l.circuit.State == hook.CircuitOpen && l.circuit.ProbeAt.After(now) {
+		sooner(l.circuit.ProbeAt)
 	}
 	if !l.sweepAt.IsZero() {
 		sooner(l.sweepAt)

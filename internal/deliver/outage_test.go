@@ -357,3 +357,29 @@ func TestPoisonousPayload(t *testing.T) {
 		}
 	})
 }
+
+// What comes to be due while the circuit is open is held like all the rest, and neither
+// attempted nor forgotten.
+func TestWhatComesDueIsHeld(t *testing.T) {
+	bubbleDurable(t, func(dst *hook.Destination, _ *hook.Connection) {
+		dst.Circuit = &hook.CircuitPolicy{Failures: 2, Probe: hook.Duration(time.Hour), MaxProbe: hook.Duration(time.Hour)}
+	}, func(d *durable) {
+		delayed := d.connect("delayed", d.to)
+		d.catalogue.changeConnection(delayed, func(c *hook.Connection) { c.Delay = hook.Duration(time.Minute) })
+		d.receiver.answer(respond(500, 0))
+		d.take("1")
+		d.take("2")
+		pass(time.Second)
+		late := d.takeOver(delayed, "", "late")
+		pass(90 * time.Second)
+		if delivery, attempts := d.delivery(late); delivery.State != hook.StateHeld || delivery.Cause != hook.CauseCircuit || len(attempts) != 0 {
+			d.t.Errorf("when it is due it is %v (%v) after %d attempts", delivery.State, delivery.Cause, len(attempts))
+		}
+		d.receiver.answer(nil)
+		d.engine.ProbeNow(d.to)
+		pass(time.Minute)
+		if states := d.states(); states[hook.StateSucceeded] != 3 {
+			d.t.Errorf("states %v, want 3 succeeded", states)
+		}
+	})
+}
