@@ -190,7 +190,7 @@ func (w *Writer[B]) run(ctx context.Context) {
 	var ops []*Operation[B]
 	for {
 		w.line.gather()
-		w.linger(len(ops))
+		w.linger(len(ops), timer)
 		ops = w.line.take(append(ops[:0], w.retry...))
 		w.retry = nil
 		worked := len(ops) > 0
@@ -213,9 +213,10 @@ func (w *Writer[B]) run(ctx context.Context) {
 // linger lets the next group grow under load, which a large last one tells. A commit
 // costs the same for a few operations as for many, so that half as many commits save
 // more than the wait takes; with few or with plenty of operations nothing is gained.
-func (w *Writer[B]) linger(last int) {
+func (w *Writer[B]) linger(last int, timer *time.Timer) {
 	if waiting := w.line.length(); last >= busy && waiting > 0 && waiting < crowd {
-		time.Sleep(lingerTime)
+		timer.Reset(lingerTime)
+		<-timer.C
 	}
 }
 
