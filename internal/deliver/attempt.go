@@ -193,6 +193,7 @@ func (e *Engine) conclude(ctx context.Context, l *lane, it *item, route *Route, 
 	changed := l.observeLocked(took, got.try.Outcome == hook.OutcomeSuccess)
 	l.pace.Done(it.ticket, verdict(got.try.Outcome), took)
 	turned := e.judgeLocked(l, it, &got.try, now)
+	turned = e.finishRampLocked(l, now) || turned
 	back := e.reactLocked(l, &got.try, now)
 	suspend := got.try.Outcome == hook.OutcomeGone && !l.suspending
 	l.suspending = l.suspending || suspend

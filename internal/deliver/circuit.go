@@ -28,6 +28,15 @@ func (e *Engine) judgeLocked(l *lane, it *item, try *hook.Try, now time.Time) bo
 	return e.turnLocked(l, before.Observe(&l.destination.DestinationSpec, *try, now, rand.Float64()), now)
 }
 
+// finishRampLocked closes the circuit of a destination that works again and has got
+// all that waited: there is nothing left to be careful with.
+func (e *Engine) finishRampLocked(l *lane, now time.Time) bool {
+	if l.circuit.State != hook.CircuitRamp || l.circuit.Failures > 0 || len(l.hand) > 0 || l.look || l.backlog || l.shift.wantedLocked() {
+		return false
+	}
+	return e.turnLocked(l, l.circuit.Closed(now), now)
+}
+
 // turnLocked brings a lane's circuit into another state, with all that follows from it
 // inside the lane, and reports whether it is another one. The caller takes what waits
 // in a lane that holds out of it, with shedLocked, once the lane is unlocked.

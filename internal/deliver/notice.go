@@ -48,8 +48,12 @@ func (e *Engine) notifyCircuit(circuit *hook.Circuit, name string) {
 		hook.CircuitOpen: hook.NoticeCircuitOpened, hook.CircuitHalfOpen: hook.NoticeCircuitProbing,
 		hook.CircuitRamp: hook.NoticeCircuitRamping, hook.CircuitClosed: hook.NoticeCircuitClosed,
 	}
+	kind := types[circuit.State]
+	if circuit.State == hook.CircuitOpen && !circuit.OpenedAt.Equal(circuit.Since) {
+		kind = hook.NoticeCircuitReopened // the outage goes on: who was told of it need not be told again
+	}
 	e.options.Notify(hook.Notice{
-		Project: circuit.Project, Type: types[circuit.State], Key: circuit.Destination.String(), At: circuit.Since, Destination: circuit.Destination,
+		Project: circuit.Project, Type: kind, Key: circuit.Destination.String(), At: circuit.Since, Destination: circuit.Destination,
 		Data: CircuitNotice{
 			Destination: circuit.Destination, Name: name, State: circuit.State, Reason: circuit.Reason, Since: circuit.Since,
 			OpenedAt: circuit.OpenedAt, ProbeAt: circuit.ProbeAt, Failures: circuit.Failures, Probes: circuit.Probes,

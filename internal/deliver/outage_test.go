@@ -143,6 +143,9 @@ func TestOutageOfHours(t *testing.T) {
 		if types := told.types(); types[0] != want[0] || !slices.Equal(types[len(types)-3:], want[1:]) {
 			d.t.Errorf("told: %v … %v, want %v", types[0], types[len(types)-3:], want)
 		}
+		if opened, reopened := told.count(hook.NoticeCircuitOpened), told.count(hook.NoticeCircuitReopened); opened != 1 || reopened != circuit.Probes {
+			d.t.Errorf("told %d times that it opened and %d times that it opened again; want once, and %d times", opened, reopened, circuit.Probes)
+		}
 		if closed := d.engine.Circuit(d.to); closed.State != hook.CircuitClosed || told.count(hook.NoticeDeliveryExhausted) != 0 {
 			d.t.Errorf("the circuit is %+v, and %d deliveries were given up", closed, told.count(hook.NoticeDeliveryExhausted))
 		}
@@ -324,6 +327,10 @@ func TestNewDeliveryIsTheProbe(t *testing.T) {
 		pass(time.Minute)
 		if states := d.states(); states[hook.StateSucceeded] != 2 {
 			d.t.Errorf("states %v, want 2 succeeded", states)
+		}
+		// Nothing waits any more, so there is nothing to be careful with.
+		if circuit := d.engine.Circuit(d.to); circuit.State != hook.CircuitClosed {
+			d.t.Errorf("the circuit is %+v, want closed", circuit)
 		}
 	})
 }

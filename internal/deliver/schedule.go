@@ -115,6 +115,7 @@ func (e *Engine) claim(ctx context.Context, l *lane) {
 		e.takeInLocked(ctx, l, jobs, until)
 		jobs = nil
 	}
+	e.finishRampLocked(l, now)
 	l.usedAt = now
 	start := e.startLocked(l, now, l.concurrency)
 	e.planLocked(l, now)

@@ -33,7 +33,8 @@ type Notice struct {
 // The types of the system's own events.
 const (
 	NoticeCircuitOpened     = "malote.destination.circuit.opened"
-	NoticeCircuitProbing    = "malote.destination.circuit.probing" // half-open
+	NoticeCircuitReopened   = "malote.destination.circuit.reopened" // a probe failed, or the ramp did
+	NoticeCircuitProbing    = "malote.destination.circuit.probing"  // half-open
 	NoticeCircuitRamping    = "malote.destination.circuit.ramping"
 	NoticeCircuitClosed     = "malote.destination.circuit.closed"
 	NoticeDestinationPaused = "malote.destination.paused" // it answered 410

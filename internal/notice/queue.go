@@ -27,7 +27,7 @@ const transitionsAtOnce = 12
 // a circuit, so that they keep their order, and each other type for itself.
 func class(kind string) (name string, atOnce int) {
 	switch kind {
-	case hook.NoticeCircuitOpened, hook.NoticeCircuitProbing, hook.NoticeCircuitRamping, hook.NoticeCircuitClosed:
+	case hook.NoticeCircuitOpened, hook.NoticeCircuitReopened, hook.NoticeCircuitProbing, hook.NoticeCircuitRamping, hook.NoticeCircuitClosed:
 		return "circuit", transitionsAtOnce
 	default:
 		return kind, 1

@@ -59,7 +59,7 @@ func TestTheFirstIsToldAtOnceAndThoseAfterItTogether(t *testing.T) {
 
 func TestTransitionsOfACircuitAreToldOneByOneUntilItFlaps(t *testing.T) {
 	q := newQueue()
-	kinds := []string{hook.NoticeCircuitOpened, hook.NoticeCircuitProbing, hook.NoticeCircuitRamping, hook.NoticeCircuitClosed}
+	kinds := []string{hook.NoticeCircuitOpened, hook.NoticeCircuitReopened, hook.NoticeCircuitProbing, hook.NoticeCircuitClosed}
 	now := epoch
 	var told []string
 	for range 100 {
