@@ -9,8 +9,12 @@ import (
 )
 
 // longestDrain is the longest time to drain that is said: what takes longer depends on
-// more than five minutes show.
+// more than some minutes show.
 const longestDrain = 30 * 24 * time.Hour
+
+// underWay is how long what leaves now may have waited without being a backlog: where
+// things come and go steadily, some always are on their way.
+const underWay = 5 * time.Second
 
 // perSecond returns how many there are in a second, to the thousandth.
 func perSecond(count int64, span time.Duration) float64 {
@@ -31,9 +35,14 @@ func drain(d *hook.Destination, health *DestinationHealth, now time.Time) (left 
 		return nil, why
 	}
 	becomesLess := health.Leaving - health.Arriving
+	if waiting := float64(health.Waiting); waiting <= health.Leaving*underWay.Seconds() {
+		becomesLess = max(becomesLess, health.Leaving)
+	}
 	switch {
+	case health.Circuit.State == hook.CircuitClosed && health.States[hook.StateHeld.String()] == health.Waiting:
+		return nil, "all of it is held: its connections are paused, or keys are parked"
 	case health.Leaving == 0:
-		return nil, "nothing left in the last five minutes"
+		return nil, "nothing left in the last minutes"
 	case becomesLess <= 0:
 		return nil, fmt.Sprintf("it grows: %s arrive in a second, and %s leave", rate(health.Arriving), rate(health.Leaving))
 	}

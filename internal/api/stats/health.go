@@ -15,8 +15,10 @@ import (
 
 // Limits of the answers about health.
 const (
-	recent      = 5 * time.Minute // over which what arrives and leaves is measured
-	maxFailures = 5               // kinds of failure
+	recent      = 5 * time.Minute  // over which what arrives and leaves is measured
+	justNow     = 15 * time.Second // at the least, where that is enough to tell: up to a minute more
+	telling     = 20               // deliveries that came or ended are enough
+	maxFailures = 5                // kinds of failure
 )
 
 // Lanes is the engine that sends, as far as it is looked at.
@@ -37,8 +39,8 @@ type DestinationHealth struct {
 	Waiting     int64                  `json:"waiting" doc:"How many deliveries have not ended"`
 	States      map[string]int64       `json:"states" doc:"Of these, how many are in each state; and how many failed and wait for a person"`
 	Oldest      *time.Time             `json:"oldest,omitempty" doc:"When the oldest of them was accepted; absent when none waits"`
-	Arriving    float64                `json:"arriving" doc:"Deliveries that came, in a second, over the last five minutes"`
-	Leaving     float64                `json:"leaving" doc:"Deliveries that ended, in a second, over the last five minutes"`
+	Arriving    float64                `json:"arriving" doc:"Deliveries that came, in a second, over the last minute or, where they are few, five minutes"`
+	Leaving     float64                `json:"leaving" doc:"Deliveries that ended, in a second, over the same time; once an open circuit has closed, since then"`
 	TimeToDrain *hook.Duration         `json:"timeToDrain,omitempty" doc:"Until nothing waits, if it goes on like this; absent when it does not become less"`
 	Stalled     string                 `json:"stalled,omitempty" doc:"Why what waits does not become less, in a sentence"`
 	From        time.Time              `json:"from" doc:"Beginning of the span that the following is about"`
@@ -103,8 +105,13 @@ type counters struct {
 	now, from, to time.Time
 	waiting       map[hook.DestinationID]map[hook.State]int64
 	span          map[int64]hook.Numbers // over from and to
-	lately        map[int64]hook.Numbers
-	measured      time.Duration // what lately is about
+	short, long   lapse
+}
+
+// lapse is what happened since a time.
+type lapse struct {
+	from    time.Time
+	numbers map[int64]hook.Numbers
 }
 
 // counters reads them for all destinations at once, which costs little more than for one.
@@ -122,10 +129,36 @@ func (s *service) counters(ctx context.Context, span Span) (*counters, error) {
 	if c.span, err = s.Numbers.Totals(ctx, query); err != nil {
 		return nil, err
 	}
-	query.From, query.To = c.now.Add(-recent).Truncate(time.Minute), c.now.Add(time.Minute)
-	c.measured = c.now.Sub(query.From)
-	c.lately, err = s.Numbers.Totals(ctx, query)
-	return c, err
+	for of, span := range map[*lapse]time.Duration{&c.short: justNow, &c.long: recent} {
+		of.from = c.now.Add(-span).Truncate(time.Minute) // numbers are kept by the minute
+		query.From, query.To = of.from, c.now.Add(time.Minute)
+		if of.numbers, err = s.Numbers.Totals(ctx, query); err != nil {
+			return nil, err
+		}
+	}
+	return c, nil
+}
+
+// ended returns how many deliveries came to an end.
+func ended(n *hook.Numbers) int64 { return n.Succeeded + n.Failed + n.Canceled }
+
+// rates returns how many deliveries arrive at a destination in a second, and how many
+// leave. Nothing leaves while a circuit is open: what left lately did so since.
+func (c *counters) rates(destination hook.DestinationID, circuit *hook.Circuit) (arriving, leaving float64) {
+	lately := c.short
+	numbers := lately.numbers[int64(destination)]
+	if numbers.Deliveries+ended(&numbers) < telling {
+		lately = c.long
+		numbers = lately.numbers[int64(destination)]
+	}
+	measured := c.now.Sub(lately.from)
+	arriving = perSecond(numbers.Deliveries, measured)
+	wasOpen := !circuit.OpenedAt.IsZero() && !circuit.OpenedAt.After(lately.from)
+	if wasOpen && !circuit.Holds() && circuit.Since.After(lately.from) {
+		const atLeast = 5 * time.Second
+		measured = max(c.now.Sub(circuit.Since), atLeast)
+	}
+	return arriving, perSecond(ended(&numbers), measured)
 }
 
 func (s *service) worst(ctx context.Context, in *worstIn) (*rest.Out[HealthList], error) {
@@ -191,7 +224,7 @@ func (s *service) addOldest(ctx context.Context, shown *DestinationHealth) error
 
 // healthOf tells the health of a destination from the counters of its project.
 func (s *service) healthOf(d *hook.Destination, c *counters) DestinationHealth {
-	span, lately := c.span[int64(d.ID)], c.lately[int64(d.ID)]
+	span := c.span[int64(d.ID)]
 	counts := countsOf(&span)
 	shown := DestinationHealth{
 		ID: d.ID.String(), Name: d.Name, Paused: d.Paused, PauseReason: d.PauseReason, Circuit: s.Lanes.Circuit(d.ID),
@@ -212,8 +245,7 @@ func (s *service) healthOf(d *hook.Destination, c *counters) DestinationHealth {
 			shown.Waiting += n
 		}
 	}
-	shown.Arriving = perSecond(lately.Deliveries, c.measured)
-	shown.Leaving = perSecond(lately.Succeeded+lately.Failed+lately.Canceled, c.measured)
+	shown.Arriving, shown.Leaving = c.rates(d.ID, &shown.Circuit)
 	shown.TimeToDrain, shown.Stalled = drain(d, &shown, c.now)
 	return shown
 }
