@@ -35,6 +35,7 @@ func TestAReplayDeliversAtItsRateFromTheOldest(t *testing.T) {
 		started := w.start(hook.ReplaySpec{Select: hook.ReplaySelection{State: hook.StateFailed, Destination: w.erp.ID}, To: w.archive.ID})
 		later := w.event("order.new", `{}`, way{&w.orders, hook.StateFailed}) // it came after the start
 		ended := w.ended(started.ID)
+		synctest.Wait() // it is told of after it is stored
 		attempts := stop()
 
 		want := hook.ReplayProgress{Looked: 300, Selected: 300, Made: 300, Succeeded: 300, Attempts: 300}
@@ -165,6 +166,7 @@ func TestTheStopRuleStops(t *testing.T) {
 		})
 		started := w.start(hook.ReplaySpec{Select: hook.ReplaySelection{Source: w.shop.ID}, Stop: &hook.StopRule{ErrorPercent: 50, After: 30}})
 		ended := w.ended(started.ID)
+		synctest.Wait() // it is told of after it is stored
 		attempts := stop()
 		if ended.State != hook.ReplayStopped || !strings.HasSuffix(ended.Reason, "attempts failed, more than 50 %") {
 			t.Errorf("%s: %s", ended.State, ended.Reason)

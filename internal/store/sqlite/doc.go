@@ -29,9 +29,10 @@
 // # The writer
 //
 // One goroutine changes the database. It takes all operations that wait, does them in
-// one transaction, commits with synchronous=FULL, and then answers: the more wait, the
-// less each of them costs. It never waits for more to come: while it commits, the next
-// group gathers by itself. Long pieces of work (a sweep over a backlog, retention) are
+// one transaction, commits, makes that durable, and then answers: the more wait, the
+// less each of them costs. It hardly waits for more to come: while it commits, the next
+// group gathers by itself. A group that nobody waits for to be durable (operations that
+// are Lazy: settlements, claims, leases) becomes so a moment later. Long pieces of work (a sweep over a backlog, retention) are
 // cut into steps that stand in the same line, so that an event that comes meanwhile
 // waits for one step at the most. Readers have connections of their own and see the
 // last commit. The write-ahead log is copied into the database by another goroutine;

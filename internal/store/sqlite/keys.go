@@ -2,6 +2,7 @@ package sqlite
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"malote.dev/malote/internal/hook"
@@ -53,7 +54,7 @@ func (s *Store) SkipKey(ctx context.Context, key store.Key, reason string) error
 // cuts it short leaves the key with its head.
 func (s *Store) DropKey(ctx context.Context, key store.Key, reason string) (int, error) {
 	before := int64(1<<63 - 1)
-	return s.steps(ctx, func(ctx context.Context, b *batch) (int, bool, error) {
+	total, err := s.steps(ctx, func(ctx context.Context, b *batch) (int, bool, error) {
 		ids, err := b.ids(ctx, b.w.sql.keyLast, int64(key.Connection), key.Key, before, int64(stepSize))
 		if err != nil || len(ids) == 0 {
 			return 0, false, err
@@ -75,4 +76,5 @@ func (s *Store) DropKey(ctx context.Context, key store.Key, reason string) (int,
 		b.onCommit = append(b.onCommit, func() { before = int64(ids[len(ids)-1]) })
 		return dropped, len(ids) == stepSize, nil
 	})
+	return total, errors.Join(err, s.secure(ctx))
 }

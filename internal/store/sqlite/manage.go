@@ -73,7 +73,7 @@ func (s *Store) eachOf(
 			return total, err
 		}
 	}
-	return total, nil
+	return total, s.secure(ctx)
 }
 
 // cancel ends a waiting delivery.

@@ -39,7 +39,7 @@ func (s *Store) Probe(ctx context.Context, claim store.Claim, after hook.Deliver
 // probeHeld claims the oldest delivery after the given one that the circuit holds and
 // that is not behind another one of its key.
 func (s *Store) probeHeld(ctx context.Context, c *claiming, after hook.DeliveryID) error {
-	return s.writer.Do(ctx, &operation{Apply: func(ctx context.Context, b *batch) error {
+	return s.writer.Do(ctx, &operation{Lazy: true, Apply: func(ctx context.Context, b *batch) error {
 		last := after
 		for range probeSteps {
 			held, err := c.read(ctx, b.w.sql.findProbe, int64(c.Destination), int64(last), int64(probeStep))

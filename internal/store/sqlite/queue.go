@@ -27,7 +27,7 @@ func (s *Store) Renew(ctx context.Context, owner string, deliveries []hook.Deliv
 	if len(deliveries) == 0 {
 		return nil
 	}
-	return s.writer.Do(ctx, &operation{Apply: func(ctx context.Context, b *batch) error {
+	return s.writer.Do(ctx, &operation{Lazy: true, Apply: func(ctx context.Context, b *batch) error {
 		for _, id := range deliveries {
 			if _, err := b.w.sql.renew.Exec(ctx, sqlstore.Millis(until), int64(id), owner); err != nil {
 				return err
@@ -41,13 +41,14 @@ func (s *Store) Renew(ctx context.Context, owner string, deliveries []hook.Deliv
 func (s *Store) Due(ctx context.Context) ([]store.Due, error) { return sqlstore.Due(ctx, s.reader) }
 
 // steps repeats an operation until it reports that it found nothing more to do, and
-// sums up what it did. Between two steps whatever waits gets its turn.
+// sums up what it did. Between two steps whatever waits gets its turn. What a power cut
+// takes back is done again, or else the caller ends with secure.
 func (s *Store) steps(ctx context.Context, step func(ctx context.Context, b *batch) (did int, more bool, err error)) (int, error) {
 	total := 0
 	for {
 		var did int
 		var more bool
-		err := s.writer.Do(ctx, &operation{Apply: func(ctx context.Context, b *batch) (err error) {
+		err := s.writer.Do(ctx, &operation{Lazy: true, Apply: func(ctx context.Context, b *batch) (err error) {
 			did, more, err = step(ctx, b)
 			return err
 		}})
@@ -59,6 +60,11 @@ func (s *Store) steps(ctx context.Context, step func(ctx context.Context, b *bat
 			return total, nil
 		}
 	}
+}
+
+// secure returns when all that was done before is durable.
+func (s *Store) secure(ctx context.Context) error {
+	return s.writer.Do(ctx, &operation{Apply: func(context.Context, *batch) error { return nil }})
 }
 
 // Reclaim implements store.Queue.

@@ -23,7 +23,7 @@ func (s *Store) Settle(settlement hook.Settlement, done func(error)) {
 	if done == nil {
 		done = func(error) {}
 	}
-	if err := s.writer.Add(&operation{Apply: set.apply, Keep: true, After: done}); err != nil {
+	if err := s.writer.Add(&operation{Apply: set.apply, Keep: true, Lazy: true, After: done}); err != nil {
 		done(err)
 	}
 }

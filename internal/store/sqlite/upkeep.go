@@ -59,6 +59,7 @@ func (s *Store) TouchToken(id hook.TokenID, now time.Time) {
 	}
 	at := sqlstore.Millis(minute)
 	op := &operation{
+		Lazy: true,
 		Apply: func(ctx context.Context, b *batch) error {
 			_, err := b.w.sql.touchToken.Exec(ctx, at, int64(id), at)
 			return err

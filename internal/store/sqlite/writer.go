@@ -87,6 +87,7 @@ func newWriter(ctx context.Context, s *Store, options *Options) (*writer, error)
 		Conn: s.conn, Logger: options.Logger, Begin: w.beginBatch,
 		Unrest:  func() bool { return w.mark.Behind() || w.inline.Unwritten() },
 		Between: func(ctx context.Context) { s.wal.Wrote(ctx, s.conn) },
+		Sync:    s.pools.Log.Sync,
 	})
 	if err != nil {
 		return w, err

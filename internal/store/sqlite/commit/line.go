@@ -20,6 +20,9 @@ type Operation[B Batch] struct {
 	Task func(ctx context.Context, conn *sql.Conn) error
 	// Keep is set for what must wait, not fail, while the storage takes nothing.
 	Keep bool
+	// Lazy is set for what need not outlive a power cut the moment that it is answered,
+	// because it is found out and done again: it is durable a moment later.
+	Lazy bool
 	// After is called with the result of an operation that nobody waits for. It runs
 	// beside the writer and may add operations itself.
 	After func(error)

@@ -15,6 +15,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -58,6 +59,9 @@ type Options[B Batch] struct {
 	Unrest func() bool
 	// Between is called between two transactions after something was written.
 	Between func(ctx context.Context)
+	// Sync makes everything durable that was committed before the call. When it fails,
+	// nobody knows any more what is on the disk, and the writer does nothing further.
+	Sync func() error
 }
 
 // Writer is the only user of its connection. What Begin, Apply, Flush and Committed
@@ -69,6 +73,8 @@ type Writer[B Batch] struct {
 	retry                   []*Operation[B] // kept operations that the storage did not take
 	calls                   chan func()     // of After, run by a goroutine of their own
 	passed                  time.Time       // when the last pass was
+	unsynced                time.Time       // since when something is committed and not durable; zero: nothing is
+	broken                  error           // why nothing can be made durable any more
 	running                 sync.WaitGroup
 
 	failing atomic.Pointer[error] // why the last commit failed; nil after one that did not
@@ -203,6 +209,7 @@ func (w *Writer[B]) run(ctx context.Context) {
 		case closed && len(w.retry) > 0:
 			w.giveUp()
 		case closed && w.line.length() == 0:
+			_ = w.sync(ctx) // it has told of its failure
 			return
 		case !closed:
 			w.wait(ctx, timer)
@@ -227,15 +234,16 @@ func (w *Writer[B]) wait(ctx context.Context, timer *time.Timer) {
 	case len(w.retry) > 0:
 		timer.Reset(retryEvery)
 		tick = timer.C
-	case w.options.Unrest():
+	case !w.unsynced.IsZero() || w.options.Unrest():
 		timer.Reset(passEvery)
 		tick = timer.C
 	}
 	select {
 	case <-w.line.wake:
 	case <-tick:
-		if len(w.retry) == 0 {
+		if len(w.retry) == 0 && w.broken == nil {
 			w.batch(ctx, nil)
+			_ = w.sync(ctx) // it has told of its failure
 		}
 	}
 }
@@ -260,29 +268,77 @@ func (w *Writer[B]) process(ctx context.Context, ops []*Operation[B]) {
 			w.batch(ctx, ops[begin:i])
 		}
 		begin = i + 1
-		err := op.Task(ctx, w.options.Conn)
-		if database.StorageFailed(err) {
-			err = full(err)
-		}
-		w.finish(op, err)
+		w.task(ctx, op)
 	}
 	if begin < len(ops) {
 		w.batch(ctx, ops[begin:])
 	}
+	if !w.unsynced.IsZero() && time.Since(w.unsynced) >= passEvery {
+		_ = w.sync(ctx) // it has told of its failure
+	}
 	w.options.Between(ctx)
+}
+
+// task does an operation that has a transaction of its own.
+func (w *Writer[B]) task(ctx context.Context, op *Operation[B]) {
+	if w.broken != nil {
+		w.finish(op, w.broken)
+		return
+	}
+	err := op.Task(ctx, w.options.Conn)
+	switch {
+	case database.StorageFailed(err):
+		err = full(err)
+	case err == nil:
+		w.committed()
+		err = w.sync(ctx)
+	}
+	w.finish(op, err)
+}
+
+// committed notes that there is something to make durable.
+func (w *Writer[B]) committed() {
+	if w.unsynced.IsZero() {
+		w.unsynced = time.Now()
+	}
+}
+
+// sync makes everything durable that was committed. After a failure the system may have
+// dropped what it could not write, and would call the next attempt a success.
+func (w *Writer[B]) sync(ctx context.Context) error {
+	if w.broken != nil || w.unsynced.IsZero() {
+		return w.broken
+	}
+	if err := w.options.Sync(); err != nil {
+		w.broken = full(err)
+		w.failing.Store(&w.broken)
+		w.options.Logger.ErrorContext(ctx, "what was stored cannot be made durable: nothing is stored any more until a restart", "error", err)
+		return w.broken
+	}
+	w.unsynced = time.Time{}
+	return nil
 }
 
 // batch does the operations in one transaction. When the storage fails, those that may
 // wait are kept and the others fail. When one operation is at fault, each is done again
 // by itself, so that it fails alone.
 func (w *Writer[B]) batch(ctx context.Context, ops []*Operation[B]) {
+	if w.broken != nil {
+		w.finishAll(ops, w.broken)
+		return
+	}
 	started := time.Now()
 	b, err := w.attempt(ctx, ops)
 	switch {
 	case err == nil:
 		b.Committed()
-		w.count(len(ops), started)
-		w.finishAll(ops)
+		if slices.ContainsFunc(ops, func(op *Operation[B]) bool { return !op.Lazy }) {
+			err = w.sync(ctx)
+		}
+		if err == nil {
+			w.count(len(ops), started)
+		}
+		w.finishAll(ops, err)
 	case database.StorageFailed(err):
 		w.fail(ctx, err, ops)
 	case len(ops) > 1:
@@ -325,6 +381,7 @@ func (w *Writer[B]) attempt(ctx context.Context, ops []*Operation[B]) (B, error)
 	if _, err := w.commit.Exec(ctx); err != nil {
 		return b, w.undo(ctx, err)
 	}
+	w.committed()
 	return b, nil
 }
 
@@ -376,22 +433,22 @@ func (w *Writer[B]) finish(op *Operation[B], err error) {
 	}
 }
 
-// finishAll tells whoever waits for operations that were done. Those with a callback
-// share one call, because each costs a hand-over to another goroutine.
-func (w *Writer[B]) finishAll(ops []*Operation[B]) {
+// finishAll tells whoever waits for operations that went the same way. Those with a
+// callback share one call, because each costs a hand-over to another goroutine.
+func (w *Writer[B]) finishAll(ops []*Operation[B], err error) {
 	var calls []func(error)
 	for _, op := range ops {
 		switch {
 		case op.After != nil:
 			calls = append(calls, op.After)
 		case op.result != nil:
-			op.result <- nil
+			op.result <- err
 		}
 	}
 	if len(calls) > 0 {
 		w.calls <- func() {
 			for _, call := range calls {
-				call(nil)
+				call(err)
 			}
 		}
 	}

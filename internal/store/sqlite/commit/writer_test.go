@@ -8,11 +8,15 @@ import (
 	"path/filepath"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"go.uber.org/goleak"
 
 	"malote.dev/malote/internal/hook"
+	"malote.dev/malote/internal/store"
 	"malote.dev/malote/internal/store/sqlite/commit"
 	"malote.dev/malote/internal/store/sqlite/database"
 )
@@ -49,9 +53,30 @@ func note(n int64) func(context.Context, *diary) error {
 
 type operation = commit.Operation[*diary]
 
+// disk counts how often it was to make things durable, and fails when it is told to.
+type disk struct {
+	syncs  atomic.Int64
+	broken atomic.Bool
+}
+
+var errDisk = errors.New("input/output error")
+
+func (d *disk) sync() error {
+	d.syncs.Add(1)
+	if d.broken.Load() {
+		return errDisk
+	}
+	return nil
+}
+
 // start returns a running writer, which the test closes, and what tells the sizes of
 // its batches and the rows that there are afterwards.
 func start(t *testing.T) (w *commit.Writer[*diary], sizes *[]int, rows func() []int64) {
+	t.Helper()
+	return startOn(t, &disk{})
+}
+
+func startOn(t *testing.T, under *disk) (w *commit.Writer[*diary], sizes *[]int, rows func() []int64) {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "test.db")
 	if err := database.Create(path); err != nil {
@@ -83,6 +108,7 @@ func start(t *testing.T) (w *commit.Writer[*diary], sizes *[]int, rows func() []
 		Begin:   func(bool) *diary { return &diary{insert: insert, sizes: sizes} },
 		Unrest:  func() bool { return false },
 		Between: func(context.Context) {},
+		Sync:    under.sync,
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -251,5 +277,49 @@ func TestAClosedWriterTakesNothing(t *testing.T) {
 	}
 	if err := <-closed; err != nil {
 		t.Error(err)
+	}
+}
+
+func TestOnlyWhatSomebodyWaitsForIsMadeDurableAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		under := &disk{}
+		w, _, _ := startOn(t, under)
+		if err := w.Do(t.Context(), &operation{Apply: note(1), Lazy: true}); err != nil || under.syncs.Load() != 0 {
+			t.Fatalf("error %v, made durable %d times; a lazy operation does not wait for that", err, under.syncs.Load())
+		}
+		<-time.After(time.Second)
+		synctest.Wait()
+		if syncs := under.syncs.Load(); syncs != 1 {
+			t.Errorf("made durable %d times within a second, want once", syncs)
+		}
+		<-time.After(time.Minute)
+		if err := w.Do(t.Context(), &operation{Apply: note(2)}); err != nil || under.syncs.Load() != 2 {
+			t.Errorf("error %v, made durable %d times in all; want once more before the answer, and not while nothing happens", err, under.syncs.Load())
+		}
+		task := &operation{Task: func(context.Context, *sql.Conn) error { return nil }}
+		if err := w.Do(t.Context(), task); err != nil || under.syncs.Load() != 3 {
+			t.Errorf("a task: error %v, made durable %d times in all, want 3", err, under.syncs.Load())
+		}
+	})
+}
+
+func TestNothingIsStoredAfterTheDiskFailed(t *testing.T) {
+	under := &disk{}
+	w, sizes, _ := startOn(t, under)
+	under.broken.Store(true)
+	if err := w.Do(t.Context(), &operation{Apply: note(1)}); !errors.Is(err, store.ErrFull) || !errors.Is(err, errDisk) {
+		t.Fatalf("error %v, want ErrFull for what may not be durable", err)
+	}
+	under.broken.Store(false) // The system forgets what it could not write.
+	called := make(chan error, 1)
+	if err := w.Add(&operation{Apply: note(2), Keep: true, Lazy: true, After: func(err error) { called <- err }}); err != nil {
+		t.Fatal(err)
+	}
+	task := &operation{Task: func(context.Context, *sql.Conn) error { return nil }}
+	if err, kept := w.Do(t.Context(), task), <-called; !errors.Is(err, store.ErrFull) || !errors.Is(kept, store.ErrFull) {
+		t.Errorf("errors %v and %v after the disk failed once, want ErrFull", err, kept)
+	}
+	if len(*sizes) != 1 {
+		t.Errorf("batches of %v were committed, want one", *sizes)
 	}
 }

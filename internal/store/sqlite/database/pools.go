@@ -13,6 +13,7 @@ type Pools struct {
 	Conn *sql.Conn // the only one that writes
 	WAL  *sql.DB   // copies the write-ahead log into the database
 	Read *sql.DB   // sees the last commit
+	Log  *Log      // makes durable what Conn committed
 
 	write *sql.DB // has Conn
 }
@@ -28,7 +29,7 @@ type PoolOptions struct {
 // Open opens a database, which it creates when it is missing and brings to the newest
 // version. What it returns is to be closed also when it fails.
 func Open(ctx context.Context, options PoolOptions) (*Pools, error) {
-	p := &Pools{}
+	p := &Pools{Log: NewLog(options.Path)}
 	if err := Create(options.Path); err != nil {
 		return p, err
 	}
@@ -37,7 +38,7 @@ func Open(ctx context.Context, options PoolOptions) (*Pools, error) {
 		limit = "max_page_count(" + strconv.FormatInt(options.MaxBytes/PageSize, 10) + ")"
 	}
 	var err error
-	if p.write, err = Connect(options.Path, 1, "page_size("+strconv.Itoa(PageSize)+")", "journal_mode(WAL)", "synchronous(FULL)",
+	if p.write, err = Connect(options.Path, 1, "page_size("+strconv.Itoa(PageSize)+")", "journal_mode(WAL)", "synchronous(NORMAL)",
 		"wal_autocheckpoint(0)", "journal_size_limit("+strconv.Itoa(WALLimit)+")", "cache_size(-16384)", "temp_store(MEMORY)", limit); err != nil {
 		return p, err
 	}
@@ -66,6 +67,7 @@ func (p *Pools) Close() error {
 	if p.WAL != nil {
 		errs = append(errs, p.WAL.Close())
 	}
+	errs = append(errs, p.Log.Close())
 	if p.Conn != nil {
 		errs = append(errs, p.Conn.Close())
 	}
