@@ -121,7 +121,9 @@ func TestKeys(t *testing.T) {
 	} {
 		h.call("POST", keys+"/skip", body).want(http.StatusUnprocessableEntity).has(`["body","` + loc + `"]`)
 	}
-	h.call("POST", keys+"/skip", `{"key":"none"}`).want(http.StatusNotFound)
+	for _, decision := range []string{"/release", "/skip", "/drop"} {
+		h.call("POST", keys+decision, `{"key":"none"}`).want(http.StatusNotFound)
+	}
 }
 
 func TestHealthOfDestinations(t *testing.T) {

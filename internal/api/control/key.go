@@ -171,7 +171,11 @@ func (s *service) skipKey(ctx context.Context, in *rest.OneBody) (*rest.Out[KeyO
 func (s *service) dropKey(ctx context.Context, in *rest.OneBody) (*rest.Out[KeyOut], error) {
 	return s.endKey(ctx, in, "dropped by hand", func(key store.Key, reason string) (int, error) {
 		// What waits for a key may be much: it is canceled to its end when the caller does not wait.
-		return s.Keys.DropKey(context.WithoutCancel(ctx), key, reason)
+		dropped, err := s.Keys.DropKey(context.WithoutCancel(ctx), key, reason)
+		if err == nil && dropped == 0 {
+			err = hook.NotFound("order key", key.Key)
+		}
+		return dropped, err
 	})
 }
 
