@@ -1,6 +1,7 @@
 package hook
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"time"
@@ -89,6 +90,9 @@ func (q *Quiet) Hours() (*Hours, error) {
 // minuteOfDay reads a time of the form 22:00.
 func minuteOfDay(text string) (int, error) {
 	const layout = "15:04"
+	if text == "" {
+		return 0, errors.New("a time of the day is needed: write one from 00:00 to 23:59")
+	}
 	clock, err := time.Parse(layout, text)
 	if err != nil || len(text) != len(layout) {
 		return 0, fmt.Errorf("%q is not a time of the day: write one from 00:00 to 23:59", text)

@@ -84,7 +84,7 @@ func TestQuietIsChecked(t *testing.T) {
 		quiet hook.Quiet
 		want  string
 	}{
-		"no times":            {hook.Quiet{}, `from: "" is not a time of the day: write one from 00:00 to 23:59; to: ""`},
+		"no times":            {hook.Quiet{}, `from: a time of the day is needed: write one from 00:00 to 23:59; to: a time`},
 		"a short time":        {hook.Quiet{From: "6:00", To: "08:00"}, `from: "6:00" is not a time of the day`},
 		"a time that is late": {hook.Quiet{From: "06:00", To: "24:00"}, `to: "24:00" is not a time of the day`},
 		"seconds":             {hook.Quiet{From: "06:00:00", To: "07:00"}, `from: "06:00:00" is not`},
