@@ -172,6 +172,7 @@ func TestUsageErrors(t *testing.T) {
 		{"plan", "malote: a flow is needed: write -f and the file or folder\nSee \"malote plan --help\".\n"},
 		{"events --after yesterday", "malote: --after: \"yesterday\" is not a time: write how long ago (2h, 7d), a date, or 2026-01-02T15:04:05Z\nSee \"malote events --help\".\n"},
 		{"events --limit=-1", "malote: --limit: -1 is not a number of events: write 0 for all\nSee \"malote events --help\".\n"},
+		{"deliveries --cause tired", "malote: --cause: \"tired\" does not hold deliveries: use paused, circuit or parked\nSee \"malote deliveries --help\".\n"},
 		{"deliveries --state done", "malote: --state: \"done\" is not a state of a delivery: use pending, sending, succeeded, failed, held or canceled\nSee \"malote deliveries --help\".\n"},
 		{"deliveries retry", "malote: name the deliveries, or select them: --state failed selects all that failed\nSee \"malote deliveries retry --help\".\n"},
 		{"deliveries retry dlv_1 --state failed", "malote: give ids, or flags that select deliveries, not both\nSee \"malote deliveries retry --help\".\n"},

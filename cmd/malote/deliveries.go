@@ -43,6 +43,15 @@ func checkState(command *cobra.Command, state string) error {
 	return nil
 }
 
+// checkFilter checks the flags that are one of some words.
+func checkFilter(command *cobra.Command, filter *client.DeliveryFilter) error {
+	var cause hook.Cause
+	if err := cause.UnmarshalText([]byte(filter.Cause)); err != nil {
+		return shell.WrongUsage(command, "--cause: %s", err)
+	}
+	return checkState(command, filter.State)
+}
+
 func (c *cli) deliveryList(use string) *cobra.Command {
 	filter, period, watch := &client.DeliveryFilter{}, &shell.Window{}, false
 	command := &cobra.Command{Use: use, Short: "List deliveries, the newest first", Args: noArguments}
@@ -51,7 +60,7 @@ func (c *cli) deliveryList(use string) *cobra.Command {
 	command.Flags().BoolVar(&watch, "follow", false, "go on and show new deliveries as they come, the newest last")
 	period.Flags(command, "deliveries")
 	return c.WithJSON(c.WithServer(command, func(command *cobra.Command, server *client.Client, _ []string) error {
-		if err := checkState(command, filter.State); err != nil {
+		if err := checkFilter(command, filter); err != nil {
 			return err
 		}
 		if err := period.Read(c.Shell, command); err != nil {
