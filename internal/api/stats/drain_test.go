@@ -61,19 +61,23 @@ func TestRates(t *testing.T) {
 		"too little for it":     {numbers(4, 8), numbers(34, 68), hook.Circuit{}, 0.1, 0.2},
 		"it was down before, and works for 10 seconds": {
 			numbers(400, 400), numbers(3400, 400),
-			hook.Circuit{OpenedAt: long.Add(-time.Hour), Since: now.Add(-10 * time.Second)}, 10, 40,
+			hook.Circuit{OpenedAt: long.Add(-time.Hour), Since: now.Add(-10 * time.Second)},
+			10, 40,
 		},
 		"it works this moment": {
 			numbers(400, 50), numbers(3400, 50),
-			hook.Circuit{State: hook.CircuitRamp, OpenedAt: long, Since: now}, 10, 10,
+			hook.Circuit{State: hook.CircuitRamp, OpenedAt: long, Since: now},
+			10, 10,
 		},
 		"it was down for some of the time": {
 			numbers(400, 400), numbers(3400, 400),
-			hook.Circuit{OpenedAt: minute.Add(time.Second), Since: now.Add(-10 * time.Second)}, 10, 10,
+			hook.Circuit{OpenedAt: minute.Add(time.Second), Since: now.Add(-10 * time.Second)},
+			10, 10,
 		},
 		"it is down": {
 			numbers(400, 0), numbers(3400, 400),
-			hook.Circuit{State: hook.CircuitOpen, OpenedAt: long, Since: now.Add(-time.Second)}, 10, 0,
+			hook.Circuit{State: hook.CircuitOpen, OpenedAt: long, Since: now.Add(-time.Second)},
+			10, 0,
 		},
 	} {
 		counters := counters{
