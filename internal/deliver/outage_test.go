@@ -365,6 +365,32 @@ func TestPoisonousPayload(t *testing.T) {
 	})
 }
 
+// A thousand deliveries that expired during an outage do not keep the destination waiting
+// once it works again.
+func TestExpiredDeliveriesAreNoProbes(t *testing.T) {
+	bubbleDurable(t, func(dst *hook.Destination, c *hook.Connection) {
+		dst.Circuit = &hook.CircuitPolicy{Failures: 2, MaxProbe: hook.Duration(2 * time.Second)}
+		c.TTL = hook.Duration(10 * time.Second)
+		c.Retry = noJitter(time.Second)
+	}, func(d *durable) {
+		d.receiver.answer(respond(500, 0))
+		const old = 1000
+		for i := range old {
+			d.take(strconv.Itoa(i))
+		}
+		pass(time.Minute)
+		d.receiver.answer(nil)
+		fresh := d.take("fresh")
+		pass(6 * time.Second)
+		if delivery, _ := d.delivery(fresh); delivery.State != hook.StateSucceeded {
+			d.t.Errorf("what came when it worked again is %v: %s", delivery.State, delivery.Reason)
+		}
+		if states := d.states(); states[hook.StateCanceled]+states[hook.StateFailed] != old {
+			d.t.Errorf("states %v, want %d canceled or failed", states, old)
+		}
+	})
+}
+
 // What comes to be due while the circuit is open is held like all the rest, and neither
 // attempted nor forgotten.
 func TestWhatComesDueIsHeld(t *testing.T) {

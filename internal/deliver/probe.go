@@ -20,7 +20,11 @@ type probe struct {
 
 // maxVain is how many deliveries are claimed in a row that come to no attempt, because
 // they have expired or the like, before the lane takes a break.
-const maxVain = 16
+const maxVain = 64
+
+// vainBreak is how long that break is: what has expired is canceled by and by, and does
+// not keep the destination waiting for it.
+const vainBreak = 100 * time.Millisecond
 
 // probeDueLocked makes an open circuit half-open when it is time for that and the
 // destination may be used at all.
@@ -95,7 +99,7 @@ func (e *Engine) vainProbe(l *lane) {
 	l.probe.vain++
 	if l.probe.vain >= maxVain {
 		l.probe.vain = 0
-		l.claimAfter = now.Add(reviewEvery)
+		l.claimAfter = now.Add(vainBreak)
 	}
 	e.planLocked(l, now)
 }

@@ -100,6 +100,16 @@ func CutOrderKey(text string) string {
 	return Cut(strings.ToValidUTF8(text, "\uFFFD"), room) + keyEllipsis + hex.EncodeToString(sum[:keyHashBytes])
 }
 
+// OrderKeyAt is the key of a delivery that a replay leads to another destination than
+// its connection does. There it has an order of its own: it does not wait for what the
+// connection's destination does not take.
+func OrderKeyAt(key string, to DestinationID) string {
+	if key == "" {
+		return ""
+	}
+	return CutOrderKey(key + " → " + to.String())
+}
+
 // OrderedKey is a key of a connection of which deliveries wait or are under way.
 type OrderedKey struct {
 	Connection ConnectionID `json:"connection"`

@@ -188,7 +188,11 @@ func (c *chooser) deliver(of *candidate, ch *choice) {
 			ch.gone++
 			continue
 		}
-		ch.targets = append(ch.targets, target(connection, in))
+		made := target(connection, in)
+		if own, ok := c.snapshot.Connection(way.Connection); ok && own.Destination != way.Destination {
+			made.OrderKey = hook.OrderKeyAt(made.OrderKey, way.Destination)
+		}
+		ch.targets = append(ch.targets, made)
 		if c.recipe.To != 0 {
 			break
 		}

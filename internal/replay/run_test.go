@@ -268,6 +268,36 @@ func TestWhatAReplayMakesHasItsOrderAndItsPause(t *testing.T) {
 	})
 }
 
+// TestAReplayElsewhereDoesNotWait replays what is ordered to another destination while
+// the connection's own takes nothing.
+func TestAReplayElsewhereDoesNotWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, func(w *world) { w.orders.Order = &hook.Order{Key: "data.customer"} })
+		defer w.close()
+		for range 2 {
+			w.event("order.new", `{"customer": "a"}`, way{&w.orders, hook.StateSucceeded})
+		}
+		defer w.run()()
+		chosen := hook.ReplaySelection{Source: w.shop.ID, Connection: w.orders.ID}
+		w.start(hook.ReplaySpec{Select: chosen}) // the key has a head from now on
+		pass(time.Minute)
+		elsewhere := w.start(hook.ReplaySpec{Select: chosen, To: w.archive.ID})
+		pass(time.Minute)
+		heads := 0
+		for _, d := range w.deliveries(store.DeliveryQuery{Replay: elsewhere.ID}) {
+			if d.OrderKey != hook.OrderKeyAt("a", w.archive.ID) {
+				t.Errorf("%+v", d)
+			}
+			if d.NextAttemptAt != nil {
+				heads++
+			}
+		}
+		if heads != 1 {
+			t.Errorf("%d are due, want the first of the key at the other destination", heads)
+		}
+	})
+}
+
 func TestAReplayStopsWhenItsDestinationIsDeleted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, nil)

@@ -199,7 +199,11 @@ func (l lane) counted() tally.Lane {
 func (b *batch) attempted(row *deliveryRow, s *hook.Settlement, at time.Time) {
 	a := s.Attempt
 	text := a.Error
-	if text == "" {
+	switch {
+	case text != "":
+	case s.Cause == hook.CauseCircuit: // its reason is of many attempts
+		text = fmt.Sprintf("it answered %d", a.ResponseStatus)
+	default:
 		text = s.Reason
 	}
 	b.tally.Attempt(&tally.Attempted{
