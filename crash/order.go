@@ -78,8 +78,7 @@ func (a *audit) passage(d *delivery) (passage, bool) {
 	if isOrderedConnection(a.connections[d.Connection]) {
 		wanted = o.customer
 	}
-	elsewhere := d.Replay != "" && wanted != "" && strings.HasPrefix(d.OrderKey, wanted+" → ")
-	if d.OrderKey != wanted && !elsewhere {
+	if !hasKey(d, wanted) {
 		a.faults.add("%s over %s has the key %q, not %q", d.ID, a.connections[d.Connection], d.OrderKey, wanted)
 	}
 	if wanted == "" || place == 0 || d.Replay != "" || a.operator.asked[d.ID] > 0 {
@@ -92,6 +91,12 @@ func (a *audit) passage(d *delivery) (passage, bool) {
 		}
 	}
 	return p, true
+}
+
+// hasKey reports whether a delivery has its order key. A replay that leads elsewhere
+// gives it one of its own there.
+func hasKey(d *delivery, wanted string) bool {
+	return d.OrderKey == wanted || d.Replay != "" && wanted != "" && strings.HasPrefix(d.OrderKey, wanted+" → ")
 }
 
 // checkReplays looks whether every replay has ended, and what it counted. A delivery
