@@ -39,7 +39,7 @@ func Open(ctx context.Context, options PoolOptions) (*Pools, error) {
 	}
 	var err error
 	if p.write, err = Connect(options.Path, 1, "page_size("+strconv.Itoa(PageSize)+")", "journal_mode(WAL)", "synchronous(NORMAL)",
-		"wal_autocheckpoint(0)", "journal_size_limit("+strconv.Itoa(WALLimit)+")", "cache_size(-16384)", "temp_store(MEMORY)", limit); err != nil {
+		"wal_autocheckpoint(0)", "journal_size_limit("+strconv.Itoa(WALLimit)+")", "cache_size(-4096)", "temp_store(MEMORY)", limit); err != nil {
 		return p, err
 	}
 	if p.Conn, err = p.write.Conn(ctx); err != nil {
